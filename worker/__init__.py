@@ -1,0 +1,3 @@
+"""Reads scanned handwritten digits, unattended."""
+
+__version__ = "0.1.0"
