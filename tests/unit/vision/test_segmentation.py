@@ -1,0 +1,154 @@
+"""Ink is found on any ground, and what is no writing is left out."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from worker.vision.page import Box, Grey, Page
+from worker.vision.segmentation import Mark, find_marks
+
+
+def _five(page: Grey, x: int, y: int, height: int, ink: int, thickness: int) -> None:
+    """Draw a 5 whose bar does not touch its body."""
+    h = height
+    points = [(0.15, 0.1), (0.12, 0.45), (0.45, 0.42), (0.6, 0.65), (0.45, 0.95), (0.1, 0.98)]
+    line = np.array([(x + px * h, y + py * h) for px, py in points], np.int32)
+    cv2.polylines(page, [line], isClosed=False, color=ink, thickness=thickness)
+    cv2.line(
+        page, (x + int(0.26 * h), y + int(0.06 * h)), (x + int(0.65 * h), y + int(0.04 * h)), ink, thickness
+    )
+
+
+def _page(ground: int = 255, ink: int = 0, size: tuple[int, int] = (200, 240), height: int = 100) -> Grey:
+    page = np.full(size, ground, np.uint8)
+    _five(page, 60, 50, height, ink, max(1, height // 12))
+    return page
+
+
+def _marks(page: Grey) -> list[Mark]:
+    return find_marks(Page(page))
+
+
+def _close_to(box: Box, other: Box, px: int) -> bool:
+    return all(
+        abs(a - b) <= px
+        for a, b in ((box.x, other.x), (box.y, other.y), (box.right, other.right), (box.bottom, other.bottom))
+    )
+
+
+CLEAN = _marks(_page())[0].box
+
+
+def test_the_detached_bar_of_a_five_belongs_to_it() -> None:
+    marks = _marks(_page())
+    assert len(marks) == 1
+    assert marks[0].box.height > 90
+
+
+@pytest.mark.parametrize(("ground", "ink"), [(255, 0), (0, 255), (200, 150), (90, 140), (255, 225)])
+def test_ink_is_found_on_light_and_dark_ground_at_any_contrast(ground: int, ink: int) -> None:
+    marks = _marks(_page(ground, ink))
+    assert len(marks) == 1
+    assert _close_to(marks[0].box, CLEAN, 1)
+
+
+@pytest.mark.parametrize("ground", [0, 40, 128, 255])
+def test_blank_paper_has_no_marks(ground: int) -> None:
+    assert _marks(np.full((120, 90), ground, np.uint8)) == []
+
+
+def test_noisy_paper_gives_one_digit_and_no_specks() -> None:
+    rng = np.random.default_rng(3)
+    noisy = np.clip(_page(210, 60) + rng.normal(0, 8, (200, 240)), 0, 255).astype(np.uint8)
+    marks = _marks(noisy)
+    assert len(marks) == 1
+    assert _close_to(marks[0].box, CLEAN, 4)
+
+
+def test_a_strong_gradient_does_not_hide_the_digit() -> None:
+    light = np.linspace(0.45, 1.0, 240)[None, :]
+    marks = _marks((_page(240, 70) * light).astype(np.uint8))
+    assert len(marks) == 1
+    assert _close_to(marks[0].box, CLEAN, 4)
+
+
+def test_dust_is_dropped() -> None:
+    page = _page()
+    for x, y in ((10, 10), (200, 30), (220, 180), (30, 150)):
+        cv2.circle(page, (x, y), 1, 0, -1)
+    assert len(_marks(page)) == 1
+
+
+def test_ruled_lines_are_left_out_and_the_digit_survives_them() -> None:
+    page = _page(250, 30)
+    for y in range(20, 200, 40):
+        cv2.line(page, (0, y), (239, y), 150, 1)
+    marks = _marks(page)
+    assert len(marks) == 1
+    assert _close_to(marks[0].box, CLEAN, 4)
+
+
+def test_a_dark_scan_edge_is_left_out() -> None:
+    page = _page(240, 60)
+    page[:, :7] = 20
+    page[:5] = 30
+    marks = _marks(page)
+    assert len(marks) == 1
+    assert _close_to(marks[0].box, CLEAN, 4)
+
+
+def test_a_digit_that_touches_the_border_is_kept() -> None:
+    page = np.full((100, 60), 255, np.uint8)
+    cv2.line(page, (30, 0), (28, 99), 0, 6)
+    marks = _marks(page)
+    assert len(marks) == 1
+    assert marks[0].box.height == 100
+
+
+def test_two_digits_are_two_marks_in_reading_order() -> None:
+    page = np.full((150, 260), 255, np.uint8)
+    _five(page, 150, 20, 100, 0, 8)
+    cv2.ellipse(page, (70, 70), (30, 48), 0, 0, 360, 0, 8)
+    marks = _marks(page)
+    assert [mark.box.x < 130 for mark in marks] == [True, False]
+
+
+def test_a_one_pixel_stroke_is_found_whole() -> None:
+    page = np.full((60, 60), 255, np.uint8)
+    cv2.ellipse(page, (30, 30), (12, 20), 0, 0, 360, 0, 1)
+    marks = _marks(page)
+    assert len(marks) == 1
+    assert (marks[0].box.width, marks[0].box.height) == (25, 41)
+
+
+def test_boxes_are_in_page_pixels_on_large_pages() -> None:
+    large = cv2.resize(_page(size=(200, 240)), (2880, 2400), interpolation=cv2.INTER_NEAREST)
+    marks = _marks(large)
+    assert len(marks) == 1
+    expected = Box(CLEAN.x * 12, CLEAN.y * 12, CLEAN.width * 12, CLEAN.height * 12)
+    assert _close_to(marks[0].box, expected, 12)
+
+
+def test_a_small_digit_on_a_large_page_is_cut_at_full_resolution() -> None:
+    page = np.full((3000, 2200), 235, np.uint8)
+    _five(page, 1000, 1500, 60, 40, 5)
+    marks = _marks(page)
+    assert len(marks) == 1
+    assert marks[0].ink.shape[0] >= 55
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (3, 3), (2000, 2), (5, 4000)])
+def test_odd_shapes_do_no_harm(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    for page in (np.zeros(shape, np.uint8), rng.integers(0, 256, shape).astype(np.uint8)):
+        for mark in _marks(page):
+            assert mark.box.right <= shape[1]
+            assert mark.box.bottom <= shape[0]
+
+
+def test_a_storm_of_specks_is_bounded() -> None:
+    rng = np.random.default_rng(1)
+    storm = np.where(rng.random((900, 900)) < 0.02, 0, 255).astype(np.uint8)
+    assert len(_marks(storm)) <= 64

@@ -1,0 +1,210 @@
+"""From a grey page to ink: how much darker (or lighter) than its ground each pixel is.
+
+The ground is estimated locally, so that gradients and shadows cancel; ink is told by contrast, never
+by a global threshold. On a clean page the map is exactly linear in the grey level: what MNIST keeps in
+the soft edges of its strokes survives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from worker.vision.page import Grey, Page
+
+Float = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.uint8]  # 0 or 1
+
+WORK_SIDE_PX = 1000  # pages are analysed at about this size at most; tiles are cut from the full page
+GROUND_SIDE_PX = 96  # the ground is smooth: it is estimated on a picture of about this size
+MIN_CONTRAST = 8 / 255  # less than this between ink and ground is no ink that a person would see
+QUANTUM = 1.5 / 255  # grey levels are whole numbers: a difference of one is no ink
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InkMap:
+    """The ink of a page at working resolution.
+
+    `ink` is float32 (h, w) in [0, 1]: the contrast to the local ground. `ground` is float32 of a few
+    dozen pixels a side, in grey levels. `step` is how many page pixels one working pixel covers (a
+    whole number). `is_dark` says that ink is darker than its ground. `noise` is the standard deviation
+    of `ink` where there is none; `core` the contrast of solid strokes.
+    """
+
+    ink: Float
+    ground: Float
+    step: int
+    is_dark: bool
+    noise: float
+    core: float
+
+
+def find_ink(page: Page) -> InkMap:
+    """The ink of `page`, dark on light or light on dark, whatever the lighting."""
+    step = max(1, -(-max(page.width, page.height) // WORK_SIDE_PX))
+    work = shrink(page.grey, step)
+    noise_levels = _noise(work)
+    if noise_levels > 2.0:
+        work = np.asarray(
+            cv2.GaussianBlur(work, (0, 0), 0.8), np.uint8
+        )  # finer than any stroke, coarser than sensor noise
+    small = _shrink_to(work, GROUND_SIDE_PX)
+    is_dark = _ink_is_dark(small)
+    ground = _ground(small if is_dark else 255 - small)
+    ink = contrast(work if is_dark else 255 - work, ground)
+    if _is_uneven(ink, ground):
+        finer = _shrink_to(work, 4 * GROUND_SIDE_PX)
+        ground = _fine_ground(finer if is_dark else 255 - finer)
+        ink = contrast(work if is_dark else 255 - work, ground)
+    core = _core(ink)
+    return InkMap(ink, ground, step, is_dark, _noise_of(ink, core), core)
+
+
+def contrast(dark_on_light: Grey, ground: Float) -> Float:
+    """How much darker than `ground` (brought to its size) each pixel is, float32 in [0, 1].
+
+    Relative to the ground, as reflection is: a stroke in the shadow counts like one in the light.
+    """
+    height, width = dark_on_light.shape
+    if float(ground.max()) - float(ground.min()) < 1e-3:
+        level = float(ground.flat[0])
+        lut = np.clip((level - np.arange(256, dtype=np.float32)) / max(level, 24.0), 0, 1).astype(np.float32)
+        return cv2.LUT(dark_on_light, lut).astype(np.float32, copy=False)
+    level_map = cv2.resize(ground, (width, height), interpolation=cv2.INTER_LINEAR)
+    ink = level_map - dark_on_light
+    ink /= np.maximum(level_map, 24.0)
+    return np.clip(ink, 0.0, 1.0, out=ink)
+
+
+def shrink(grey: Grey, step: int) -> Grey:
+    """`grey` with `step` x `step` pixels averaged into one; unchanged for a step of 1."""
+    if step == 1:
+        return grey
+    height, width = grey.shape
+    size = (max(1, width // step), max(1, height // step))
+    return cv2.resize(grey[: size[1] * step, : size[0] * step], size, interpolation=cv2.INTER_AREA).astype(
+        np.uint8, copy=False
+    )
+
+
+def _shrink_to(grey: Grey, side_px: int) -> Grey:
+    return shrink(grey, max(1, max(grey.shape) // side_px))
+
+
+def _noise(grey: Grey) -> float:
+    """Standard deviation of the noise in grey levels, robust against strokes (their edges are rare).
+
+    The median of absolute second differences along rows, on a sample of rows; 6 ** 0.5 is the gain of
+    the kernel (1, -2, 1), 0.6745 turns a median deviation into a standard one.
+    """
+    if min(grey.shape) < 3:
+        return 0.0
+    rows = grey[:: max(1, grey.shape[0] // 64)].astype(np.int16)
+    second = np.abs(rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:])
+    return float(np.median(second)) / (0.6745 * 6**0.5)
+
+
+def _ink_is_dark(small: Grey) -> bool:
+    """Whether ink is the darker part: ground is what most of the surroundings show, ink deviates."""
+    ground = cv2.medianBlur(small, _odd(0.7 * min(small.shape)))
+    deviation = small.astype(np.float32) - ground
+    tolerance = max(4.0, 0.25 * float(np.abs(deviation).max()))
+    dark = float(np.sum(-deviation[deviation < -tolerance]))
+    light = float(np.sum(deviation[deviation > tolerance]))
+    if min(dark, light) > 0.35 * max(dark, light):
+        # A fat stroke cut tightly, or dark edges: what most of the frame shows is ground, else the majority.
+        middle = (float(small.min()) + float(small.max())) / 2
+        frame = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]])
+        light_frame = float((frame > middle).mean())
+        if not 0.35 < light_frame < 0.65:
+            return light_frame > 0.5
+        return float((small > middle).mean()) > 0.5
+    return dark >= light
+
+
+def _ground(small: Grey) -> Float:
+    """The ground level under dark ink: smooth, float32, the size of `small` or less.
+
+    What is clearly darker than its surroundings is cut out, the hole filled from around it, twice. A
+    page without gradient gives one constant level, exactly.
+    """
+    values = small.astype(np.float32)
+    level = float(_mode(small))
+    ground = np.full_like(values, level)
+    off = values - level
+    lit = off[off > -0.12 * level]
+    if lit.size == 0 or quantile(np.abs(lit), 0.95) <= 3.0:
+        return np.full((1, 1), level, np.float32)
+    ground = (
+        cv2.medianBlur(small, _odd(min(small.shape) * 0.7)).astype(np.float32)
+        if min(small.shape) > 8
+        else ground
+    )
+    sigma = max(2.0, max(small.shape) / 10)
+    for _ in range(2):
+        depth = ground - values
+        cut = max(6.0, 0.3 * quantile(depth, 0.995))
+        keep = (np.abs(depth) < cut).astype(np.float32)
+        keep = cv2.erode(keep, np.ones((3, 3), np.uint8))
+        weight = cv2.GaussianBlur(keep, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        filled = cv2.GaussianBlur(values * keep, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        trust = np.clip(weight * 20, 0, 1)
+        ground = trust * filled / np.maximum(weight, 1e-4) + (1 - trust) * ground
+    return ground.astype(np.float32)
+
+
+def _fine_ground(small: Grey) -> Float:
+    """The ground where lighting changes quickly: closed over strokes, then smoothed."""
+    side = max(small.shape)
+    calm = cv2.GaussianBlur(small, (0, 0), 1.0)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_odd(side / 14), _odd(side / 14)))
+    closed = cv2.morphologyEx(calm, cv2.MORPH_CLOSE, kernel, borderType=cv2.BORDER_REPLICATE)
+    return cv2.GaussianBlur(closed, (0, 0), side / 60).astype(np.float32)
+
+
+def _is_uneven(ink: Float, ground: Float) -> bool:
+    """Whether the smooth ground left large patches of false ink: shadows with an edge."""
+    if ground.size == 1 or min(ink.shape) < 200:
+        return False
+    coarse = np.asarray(cv2.resize(ink, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), np.float32)
+    level = max(0.08, 0.25 * quantile(coarse, 0.995))
+    patches = cv2.morphologyEx((coarse > level).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
+    return float(patches.mean()) > 0.01
+
+
+def _core(ink: Float) -> float:
+    """The contrast of solid strokes: what the darkest hundredth of the inked pixels reaches."""
+    peak = float(ink.max())
+    if peak < MIN_CONTRAST:
+        return peak
+    inked = ink[ink > 0.3 * peak]
+    return quantile(inked, 0.75) if inked.size else peak
+
+
+def _noise_of(ink: Float, core: float) -> float:
+    """The standard deviation of false ink around the strokes: sensor noise, or the ringing of JPEG."""
+    solid = (ink > 0.35 * core).astype(np.uint8)
+    ring = ink[cv2.dilate(solid, np.ones((9, 9), np.uint8)) > cv2.dilate(solid, np.ones((5, 5), np.uint8))]
+    if ring.size < 16:
+        return 0.0
+    return float(np.sqrt(np.mean(np.square(np.minimum(ring, 0.3 * core)))))
+
+
+def quantile(values: Float, share: float) -> float:
+    """The smallest value that at least `share` of `values` do not pass; several times faster than NumPy's."""
+    flat = values.ravel()
+    rank = min(flat.size - 1, int(share * flat.size))
+    return float(np.partition(flat, rank)[rank])
+
+
+def _mode(grey: Grey) -> int:
+    """The most common grey level, counted with its neighbours."""
+    counts = np.bincount(grey.ravel(), minlength=256).astype(np.float32)
+    return int(np.argmax(np.convolve(counts, (0.5, 1.0, 0.5), mode="same")))
+
+
+def _odd(length: float) -> int:
+    return max(3, int(length) | 1)

@@ -1,0 +1,360 @@
+"""From a page to its marks: connected ink, cleaned of what is no writing, in reading order.
+
+A mark is what a person would take for one sign: a digit in one piece, or in the pieces that a pen or a
+scanner made of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, Mask, contrast, find_ink, quantile
+from worker.vision.page import Box, Page
+
+MAX_MARKS = 64  # a page of a thousand specks is no page of digits: the largest marks are enough to say so
+FINE_MARK_PX = 40  # marks lower than this at working resolution are cut from the full page
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """One sign on the page.
+
+    `box` is tight, in page pixels. `ink` is float32 (h, w) in [0, 1], exactly 0 outside the sign.
+    """
+
+    box: Box
+    ink: Float
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A connected component in working pixels; `labels` are the components it was joined from."""
+
+    labels: tuple[int, ...]
+    x: int
+    y: int
+    right: int
+    bottom: int
+    area_px: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.x
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.y
+
+    @property
+    def extent(self) -> int:
+        return max(self.width, self.height)
+
+    def joined(self, other: _Piece) -> _Piece:
+        return _Piece(
+            self.labels + other.labels,
+            min(self.x, other.x),
+            min(self.y, other.y),
+            max(self.right, other.right),
+            max(self.bottom, other.bottom),
+            self.area_px + other.area_px,
+        )
+
+
+def find_marks(page: Page) -> list[Mark]:
+    """The marks of `page` in reading order (lines from the top, each from the left); none where no ink is."""
+    ink_map = find_ink(page)
+    if ink_map.core < MIN_CONTRAST:
+        return []
+    ink_map, mask = _clean(ink_map)
+    if ink_map.core < MIN_CONTRAST:
+        return []
+    labels, pieces = _pieces(ink_map, mask)
+    marks = _drop_border_lines(_join(_drop_specks(pieces)), labels, ink_map)
+    marks = sorted(marks, key=lambda mark: mark.area_px, reverse=True)[:MAX_MARKS]
+    return [_cut(page, ink_map, labels, piece) for piece in _in_reading_order(marks)]
+
+
+def floor_of(ink_map: InkMap) -> float:
+    """The contrast below which ink is taken for noise: near zero on a clean page."""
+    return float(np.clip(2.5 * ink_map.noise + QUANTUM, QUANTUM, 0.35 * ink_map.core))
+
+
+# --- what is no writing: scan edges, ruled lines, frames -------------------------------------------
+
+
+def _clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
+    """The ink map and its mask without scan edges and ruled lines, core and noise measured anew."""
+    mask = (ink_map.ink > floor_of(ink_map)).astype(np.uint8)
+    alien = _scan_edges(ink_map)
+    lines = _ruled_lines(ink_map)
+    if lines is not None:
+        alien = lines if alien is None else alien | lines
+    if alien is None:
+        return ink_map, mask
+    rest = np.where(alien > 0, np.float32(0), ink_map.ink)
+    peak = float(rest.max())
+    if peak < max(MIN_CONTRAST, 0.15 * ink_map.core):
+        return ink_map, mask  # nothing is left: then it was the writing itself
+    solid = rest[rest > 0.3 * peak]
+    cleaned = replace(ink_map, ink=rest, core=quantile(solid, 0.75))
+    return cleaned, (rest > floor_of(cleaned)).astype(np.uint8)
+
+
+def _scan_edges(ink_map: InkMap) -> Mask | None:
+    """Dark bands along the border, as scanners and shadows leave them; None where there are none.
+
+    A component counts as one when it follows a border over most of its length and most of its own
+    ink lies close to that border. A digit that touches the border does neither.
+    """
+    solid = (ink_map.ink > 0.5 * ink_map.core).astype(np.uint8)
+    height, width = solid.shape
+    if min(height, width) < 40:
+        return None
+    margin = max(2, round(0.03 * min(height, width)))
+    along = (
+        float(solid[0].mean()),
+        float(solid[-1].mean()),
+        float(solid[:, 0].mean()),
+        float(solid[:, -1].mean()),
+    )
+    if max(along) < 0.5:
+        return None
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=8)
+    inner = np.zeros_like(solid)
+    inner[margin:-margin, margin:-margin] = 1
+    inside = np.bincount(labels[inner > 0], minlength=count)
+    found = np.zeros(count, np.uint8)
+    for border, length in (
+        (labels[0], width),
+        (labels[-1], width),
+        (labels[:, 0], height),
+        (labels[:, -1], height),
+    ):
+        touched = np.bincount(border, minlength=count)
+        touched[0] = 0
+        for label in np.flatnonzero(touched >= 0.5 * length):
+            if inside[label] < 0.5 * stats[label, cv2.CC_STAT_AREA]:
+                found[label] = 1
+    if not found.any():
+        return None
+    return np.asarray(cv2.dilate(found[labels], np.ones((5, 5), np.uint8)), np.uint8)
+
+
+def _ruled_lines(ink_map: InkMap) -> Mask | None:
+    """Ruled lines and frames, thin and from border to border, without the strokes that cross them."""
+    height, width = ink_map.ink.shape
+    if min(height, width) < 60:
+        return None
+    solid = (ink_map.ink > max(floor_of(ink_map), 0.25 * ink_map.core)).astype(np.uint8)
+    across = _long_runs(solid, width)
+    down = _long_runs(np.ascontiguousarray(solid.T), height)
+    if across is None and down is None:
+        return None
+    lines = np.zeros_like(solid)
+    if across is not None:
+        lines |= across
+    if down is not None:
+        lines |= down.T
+    return lines
+
+
+def _long_runs(solid: Mask, width: int) -> Mask | None:
+    """Horizontal lines of `solid` that are thin and run from border to border; None if none.
+
+    A stroke that a person wrote hardly ever reaches both borders, a ruling always does.
+    """
+    run = max(12, width // 24)
+    opened = cv2.morphologyEx(solid, cv2.MORPH_OPEN, np.ones((1, run), np.uint8))
+    if not opened.any():
+        return None
+    linked = cv2.dilate(opened, np.ones((3, max(3, run // 2)), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(linked, connectivity=8)
+    keep = np.zeros(count, np.uint8)
+    max_height = max(8, solid.shape[0] // 12)
+    reach_px = max(1, width // 100)
+    for label in range(1, count):
+        x, _, w, h, _ = stats[label]
+        if x <= reach_px and x + w >= width - reach_px and h <= max_height:
+            keep[label] = 1
+    if not keep.any():
+        return None
+    lines: Mask = keep[labels] & solid
+    # A stroke that crosses or covers a line makes longer vertical runs there than the line alone: it stays.
+    columns = lines.sum(axis=0)
+    line_px = float(np.median(columns[columns > 0])) / int(keep.sum())
+    longer = np.ones((round(1.6 * line_px) + 2, 1), np.uint8)
+    strokes = np.asarray(cv2.morphologyEx(solid, cv2.MORPH_OPEN, longer), np.uint8)
+    return np.asarray(lines & (1 - strokes), np.uint8)
+
+
+# --- pieces and marks ---------------------------------------------------------------------------
+
+
+def _pieces(ink_map: InkMap, mask: Mask) -> tuple[npt.NDArray[np.int32], list[_Piece]]:
+    """Connected components that are dark enough somewhere to be ink."""
+    count, found, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    labels = np.asarray(found, np.int32)
+    strong = ink_map.ink > max(
+        MIN_CONTRAST, 6 * ink_map.noise if ink_map.noise < 0.1 else 0.0, 0.35 * ink_map.core
+    )
+    strong_px = np.bincount(labels[strong], minlength=count)
+    pieces = []
+    for label in np.flatnonzero(strong_px >= 2):
+        if label == 0:
+            continue
+        x, y, w, h, area = (int(v) for v in stats[label])
+        pieces.append(_Piece((int(label),), x, y, x + w, y + h, area))
+    return labels, pieces
+
+
+def _drop_specks(pieces: list[_Piece]) -> list[_Piece]:
+    """Without what is far smaller than the largest piece: dust, punctuation, crumbs of a torn edge."""
+    if not pieces:
+        return []
+    largest = max(piece.extent for piece in pieces)
+    area_px = max(piece.area_px for piece in pieces)
+    return [
+        piece
+        for piece in pieces
+        if piece.extent >= max(0.12 * largest, 3) and piece.area_px >= max(0.01 * area_px, 4)
+    ]
+
+
+def _join(pieces: list[_Piece]) -> list[_Piece]:
+    """Pieces of one sign joined, from the largest down; repeated until nothing joins any more."""
+    marks = sorted(pieces, key=lambda piece: piece.area_px, reverse=True)[: 4 * MAX_MARKS]
+    if not marks:
+        return []
+    reference_px = max(mark.height for mark in marks)
+    joined = True
+    while joined:
+        joined = False
+        for i in range(len(marks)):
+            for j in range(len(marks) - 1, i, -1):
+                if _belong_together(marks[i], marks[j], reference_px):
+                    marks[i] = marks[i].joined(marks.pop(j))
+                    joined = True
+    # What stayed alone and is small beside a whole sign is a speck, a comma, a crumb.
+    largest = max(mark.extent for mark in marks)
+    return [mark for mark in marks if mark.extent >= 0.3 * largest]
+
+
+def _drop_border_lines(marks: list[_Piece], labels: npt.NDArray[np.int32], ink_map: InkMap) -> list[_Piece]:
+    """Without bits of ruling: thin, straight, running out of the picture, and fainter than the writing."""
+    if len(marks) < 2:
+        return marks
+    main = max(marks, key=lambda mark: mark.area_px)
+    height, width = labels.shape
+    depth = _depth(main, labels, ink_map)
+
+    def is_ruling(mark: _Piece) -> bool:
+        touches = mark.x <= 1 or mark.y <= 1 or mark.right >= width - 1 or mark.bottom >= height - 1
+        thin = mark.area_px < 0.15 * mark.extent**2 and min(mark.width, mark.height) < 0.2 * mark.extent
+        return touches and thin and _depth(mark, labels, ink_map) < 0.75 * depth
+
+    return [mark for mark in marks if mark is main or not is_ruling(mark)]
+
+
+def _depth(mark: _Piece, labels: npt.NDArray[np.int32], ink_map: InkMap) -> float:
+    """How dark the solid part of a mark is."""
+    window = np.s_[mark.y : mark.bottom, mark.x : mark.right]
+    return quantile(ink_map.ink[window][np.isin(labels[window], mark.labels)], 0.75)
+
+
+def _belong_together(large: _Piece, small: _Piece, reference_px: int) -> bool:
+    gap_x = max(large.x, small.x) - min(large.right, small.right)
+    gap_y = max(large.y, small.y) - min(large.bottom, small.bottom)
+    overlap_x = -gap_x / max(1, min(large.width, small.width))
+    overlap_y = -gap_y / max(1, min(large.height, small.height))
+    if overlap_x > 0.5 and overlap_y > 0.5:
+        return True  # one lies within the other
+    both_tall = min(large.height, small.height) > 0.6 * reference_px
+    if overlap_x > 0.4:  # one above the other: the bar of a 5, a stroke broken across
+        return gap_y < 0.25 * reference_px and not (both_tall and gap_y > 0.02 * reference_px)
+    if both_tall:
+        return False  # side by side: two digits
+    # A fragment beside the rest: the bar of a 5, the flag of a 1, the arm of a 4.
+    return gap_x < 0.10 * reference_px and overlap_y > 0.5 and small.height < 0.45 * large.height
+
+
+def _in_reading_order(marks: list[_Piece]) -> list[_Piece]:
+    """Lines from the top, each from the left; marks that overlap by half their height share a line."""
+    lines: list[list[_Piece]] = []
+    for mark in sorted(marks, key=lambda mark: mark.y + mark.bottom):
+        for line in lines:
+            top = min(other.y for other in line)
+            bottom = max(other.bottom for other in line)
+            overlap = min(mark.bottom, bottom) - max(mark.y, top)
+            if overlap > 0.5 * min(mark.height, bottom - top):
+                line.append(mark)
+                break
+        else:
+            lines.append([mark])
+    return [mark for line in lines for mark in sorted(line, key=lambda mark: mark.x)]
+
+
+# --- cutting ------------------------------------------------------------------------------------
+
+
+def _cut(page: Page, ink_map: InkMap, labels: npt.NDArray[np.int32], piece: _Piece) -> Mark:
+    """The mark with its ink, from the full page where the working resolution is too coarse for it."""
+    margin = 2
+    height, width = labels.shape
+    x, y = max(0, piece.x - margin), max(0, piece.y - margin)
+    right, bottom = min(width, piece.right + margin), min(height, piece.bottom + margin)
+    window = labels[y:bottom, x:right]
+    own = window == piece.labels[0]
+    for label in piece.labels[1:]:
+        own |= window == label
+    floor = floor_of(ink_map)
+    step = ink_map.step
+    if step > 1 and piece.extent < FINE_MARK_PX:
+        ink = _full_ink(page, ink_map, (x * step, y * step, right * step, bottom * step))
+        own = (
+            cv2.resize(own.astype(np.uint8), (ink.shape[1], ink.shape[0]), interpolation=cv2.INTER_NEAREST)
+            > 0
+        )
+        scale = 1
+    else:
+        ink = ink_map.ink[y:bottom, x:right].copy()
+        scale = step
+    ink[~own] = 0.0
+    # From the floor up, so that the edge of the mask is no step; on a clean page this changes nothing.
+    if floor > 2 * QUANTUM:
+        ink = np.clip((ink - floor) * np.float32(1 / (1 - floor)), 0, 1)
+    if not ink.any():
+        ink = own.astype(np.float32)
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    tight = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    left_px, top_px = x * step + int(columns[0]) * scale, y * step + int(rows[0]) * scale
+    box = Box(
+        left_px,
+        top_px,
+        min(tight.shape[1] * scale, page.width - left_px),
+        min(tight.shape[0] * scale, page.height - top_px),
+    )
+    return Mark(box, np.ascontiguousarray(tight, np.float32))
+
+
+def _full_ink(page: Page, ink_map: InkMap, window: tuple[int, int, int, int]) -> Float:
+    """The ink of a window of the page at full resolution, over the same ground."""
+    x, y, right, bottom = window
+    grey = page.grey[y:bottom, x:right]
+    if not ink_map.is_dark:
+        grey = 255 - grey
+    ground = ink_map.ground
+    if ground.size == 1:
+        return contrast(grey, ground)
+    scale_x, scale_y = ground.shape[1] / page.width, ground.shape[0] / page.height
+    to_ground = np.array(
+        [[scale_x, 0, (x + 0.5) * scale_x - 0.5], [0, scale_y, (y + 0.5) * scale_y - 0.5]], np.float32
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    local = cv2.warpAffine(
+        ground, to_ground, (grey.shape[1], grey.shape[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+    return contrast(grey, np.asarray(local, np.float32))
