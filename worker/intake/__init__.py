@@ -1,0 +1,1 @@
+"""The doorway: which files are ready."""
