@@ -1,0 +1,109 @@
+"""What is accepted, what is doubted, and what is said of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from worker.reasons import ReasonCode
+from worker.recognition.decision import Thresholds, Verdict, calibrate, decide
+from worker.vision.page import Box
+
+THRESHOLDS = Thresholds(accept=0.95, digit=0.5)
+LOGITS = arrays(np.float32, (3, 13), elements=st.floats(-40, 40, width=32))
+
+
+def _logits(*rows: dict[int, float]) -> npt.NDArray[np.float32]:
+    logits = np.zeros((len(rows), 13), np.float32)
+    for row, values in zip(logits, rows, strict=True):
+        for label, value in values.items():
+            row[label] = value
+    return logits
+
+
+def _decide(*rows: dict[int, float]) -> Verdict:
+    boxes = [Box(10 * i, 0, 8, 9) for i in range(len(rows))]
+    return decide(_logits(*rows), boxes, 1.0, THRESHOLDS)
+
+
+def test_one_certain_digit_is_read() -> None:
+    verdict = _decide({4: 20})
+    assert verdict.is_read
+    assert verdict.text == "4"
+    assert verdict.reason is None
+    assert verdict.digits[0].accepted
+    assert verdict.confidence == verdict.digits[0].confidence > 0.999
+
+
+def test_an_uncertain_digit_is_listed_and_not_accepted() -> None:
+    verdict = _decide({4: 20, 9: 19.5})
+    assert verdict.reason is not None
+    assert verdict.reason.code is ReasonCode.LOW_CONFIDENCE
+    assert verdict.text == "?"
+    assert verdict.digits[0].digit == 4
+    assert not verdict.digits[0].accepted
+
+
+def test_no_mark_is_no_ink() -> None:
+    verdict = decide(np.zeros((0, 10), np.float32), [], 1.0, THRESHOLDS)
+    assert verdict.reason is not None
+    assert verdict.reason.code is ReasonCode.NO_INK
+    assert (verdict.text, verdict.confidence, verdict.digits) == ("", 0.0, ())
+
+
+def test_a_mark_that_is_no_digit_is_listed_only_when_nothing_else_is_there() -> None:
+    alone = _decide({10: 20, 3: 5})
+    assert alone.reason is not None
+    assert alone.reason.code is ReasonCode.NOT_A_DIGIT
+    assert (alone.text, alone.confidence) == ("?", 0.0)
+    assert [reading.digit for reading in alone.digits] == [3]
+    beside = _decide({10: 20, 3: 5}, {7: 20})
+    assert beside.text == "7"
+    assert [reading.box.x for reading in beside.digits] == [10]
+
+
+def test_a_doubtful_mark_beside_a_digit_lowers_the_confidence_in_the_whole() -> None:
+    sure = _decide({10: 20}, {7: 20})
+    doubtful = _decide({10: 1.0, 3: 0.5}, {7: 20})
+    assert doubtful.confidence < 0.95 < sure.confidence
+    assert not doubtful.is_read
+
+
+def test_several_digits_are_all_listed_and_none_accepted() -> None:
+    verdict = _decide({1: 20}, {0: 20})
+    assert verdict.reason is not None
+    assert verdict.reason.code is ReasonCode.SEVERAL_DIGITS
+    assert verdict.text == "??"
+    assert [reading.digit for reading in verdict.digits] == [1, 0]
+    assert not any(reading.accepted for reading in verdict.digits)
+
+
+def test_confidence_counts_the_chance_of_being_no_digit() -> None:
+    reading = _decide({5: 3.0, 10: 2.0}).digits[0]
+    assert reading.confidence < reading.probabilities[5]
+
+
+@given(LOGITS, st.floats(0.05, 20))
+def test_a_temperature_never_changes_the_best_guess(
+    logits: npt.NDArray[np.float32], temperature: float
+) -> None:
+    cold, warm = calibrate(logits, 1.0), calibrate(logits, temperature)
+    for before, after in zip(cold, warm, strict=True):
+        assert after[np.argmax(before)] == after.max()
+
+
+@given(LOGITS)
+def test_every_verdict_is_consistent(logits: npt.NDArray[np.float32]) -> None:
+    verdict = decide(logits, [Box(0, 0, 1, 1)] * 3, 1.5, THRESHOLDS)
+    assert len(verdict.text) == len(verdict.digits)
+    assert verdict.is_read == (verdict.reason is None)
+    assert verdict.is_read == (bool(verdict.digits) and all(reading.accepted for reading in verdict.digits))
+    assert 0 <= verdict.confidence <= 1
+    for character, reading in zip(verdict.text, verdict.digits, strict=True):
+        assert character == (str(reading.digit) if reading.accepted else "?")
+        assert abs(sum(reading.probabilities) - 1) < 1e-9
+        assert reading.probabilities[reading.digit] == max(reading.probabilities)
+        assert reading.confidence <= reading.probabilities[reading.digit] + 1e-12

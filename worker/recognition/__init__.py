@@ -1,0 +1,1 @@
+"""What the recognition wing does: from tiles to digits."""

@@ -1,0 +1,196 @@
+"""From tiles to logits: the model behind an engine, warm, tested, and the same for a tile in any company.
+
+A classifier belongs to one thread at a time; it holds no lock. TensorFlow is imported by `load` alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from worker.errors import ModelError
+from worker.recognition.bundle import (
+    SELF_TEST_TILES,
+    Bundle,
+    Card,
+    Logits,
+    Tiles,
+    draw_known_tiles,
+    to_logits,
+)
+from worker.vision.page import TILE_PX
+
+# Tiles go through the engine in chunks of just these sizes, the last one filled up with empty tiles: one
+# trace a size and never another. On two cores the CNN that ships takes 2 ms for 4 tiles and 9 ms for 64.
+# A tile gets the same bits in every size from 2 up on the machines seen (a lone row takes another path
+# through the matrix product); loading makes sure of it and falls back to the largest size alone.
+CHUNK_SIZES = (64, 16, 4)
+
+
+def plan_chunks(count: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The chunks in which so many tiles are run: pairs of tiles taken and the size they are filled up to.
+
+    `sizes` are descending. A size is taken as soon as more than half of it is filled: running it then
+    costs no more than several of the next smaller one.
+    """
+    for size, smaller in zip(sizes, [*sizes[1:], 0], strict=True):
+        while count > (size // 2 if smaller else 0):
+            taken = min(count, size)
+            yield taken, size
+            count -= taken
+
+
+class Engine(Protocol):
+    """What runs a model. `sizes`, descending, are the numbers of tiles it takes; all give the same bits."""
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """How many tiles may be run at once."""
+        ...
+
+    def run(self, tiles: Tiles) -> Logits:
+        """The model's outputs, float32 (size, labels), for float32 (size, *input shape)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A model that is loaded and ready; use it from one thread at a time."""
+
+    card: Card
+    engine: Engine
+
+    @staticmethod
+    def load(bundle: Bundle, threads: int = 2) -> Classifier:
+        """Load the model of a verified bundle into TensorFlow, with so many threads for its arithmetic.
+
+        Takes seconds: TensorFlow is imported here. Call it after every fork. The number of threads is
+        fixed by the first load in a process. Raises ModelError.
+        """
+        with quiet_tensorflow():
+            engine = _TensorFlowEngine(bundle, threads)
+        return Classifier(bundle.card, engine)
+
+    def logits(self, tiles: Tiles) -> Logits:
+        """The logits, float32 (n, labels), of tiles, float32 (n, 28, 28) in [0, 1]; n may be 0.
+
+        A row depends on its tile alone, to the last bit, whatever the other tiles are and how many.
+        """
+        if tiles.ndim != 3 or tiles.shape[1:] != (TILE_PX, TILE_PX):
+            raise ValueError(f"tiles have shape {tiles.shape}, not (n, {TILE_PX}, {TILE_PX})")
+        found = np.empty((len(tiles), len(self.card.labels)), np.float32)
+        start = 0
+        for taken, size in plan_chunks(len(tiles), self.engine.sizes):
+            chunk = np.zeros((size, *self.card.input_shape), np.float32)
+            chunk[:taken] = tiles[start : start + taken].reshape(-1, *self.card.input_shape)
+            found[start : start + taken] = self.engine.run(chunk)[:taken]
+            start += taken
+        return to_logits(found, self.card.outputs)
+
+    def warm_up(self) -> None:
+        """Run once, so that the first picture does not wait for the trace; ModelError where it gives NaN."""
+        answer = self.logits(np.zeros((1, TILE_PX, TILE_PX), np.float32))
+        if not np.isfinite(answer).all():
+            raise ModelError(f"The model {self.card.name} answers with what is no number. Train it anew.")
+
+    def self_test(self) -> None:
+        """Ask what the card knows the answers to (or just warm up); ModelError where one is off."""
+        known = self.card.self_test
+        if known is None:
+            self.warm_up()
+            return
+        answers = known.answers()
+        off = (np.abs(self.logits(known.questions()) - answers) / np.maximum(1, np.abs(answers))).max()
+        if not off <= known.tolerance:  # NaN is off, too
+            raise ModelError(
+                f"The model {self.card.name} does not give the answers it once gave: logits differ"
+                f" by {off:.3g}, allowed are {known.tolerance:g}. Reinstall (make install), or train it anew."
+            )
+
+
+class _TensorFlowEngine:
+    """The Keras model as TensorFlow functions, each of one shape."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        import keras
+        import tensorflow as tf
+
+        if keras.backend.backend() != "tensorflow":
+            raise ModelError("Reading needs Keras on TensorFlow. Take KERAS_BACKEND out of the environment.")
+        # Refused once TensorFlow has computed something in this process: then the first choice stays.
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        # The model owns the variables that the functions below use, so it is held, too.
+        self._model = model = bundle.load()
+        function = tf.function(lambda tiles: model(tiles, training=False))
+        self._functions = {
+            size: function.get_concrete_function(tf.TensorSpec((size, *bundle.card.input_shape), tf.float32))
+            for size in CHUNK_SIZES
+        }
+        self._constant = tf.constant
+        self.sizes = self._agreeing_sizes(bundle.card.input_shape)
+
+    def run(self, tiles: Tiles) -> Logits:
+        outputs: Logits = self._functions[len(tiles)](self._constant(tiles)).numpy()
+        return outputs
+
+    def _agreeing_sizes(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """All sizes where they give the same bits here, else the largest alone."""
+        largest = CHUNK_SIZES[0]
+        known = np.concatenate([draw_known_tiles(seed) for seed in range(largest // SELF_TEST_TILES)])
+        tiles = (known / np.float32(255)).astype(np.float32).reshape(-1, *input_shape)
+        expected = self.run(tiles)
+        for size in CHUNK_SIZES[1:]:
+            parts = [self.run(tiles[start : start + size]) for start in range(0, largest, size)]
+            if not np.array_equal(np.concatenate(parts), expected, equal_nan=True):
+                return (largest,)
+        return CHUNK_SIZES
+
+
+def classify_all(classifier: Classifier, tiles: Tiles, part_tiles: int = 4096) -> Iterator[Logits]:
+    """The logits of a large array of tiles, part by part, so that progress can be shown."""
+    for start in range(0, len(tiles), part_tiles):
+        yield classifier.logits(tiles[start : start + part_tiles])
+
+
+_CHATTER = re.compile(
+    rb"[IWE]\d{4} \d\d:\d\d:|\d{4}-\d\d-\d\d .*: [IWE] (tensorflow|external)/"
+    rb"|WARNING: All log messages before absl|To enable the following instructions:"
+)
+
+
+@contextlib.contextmanager
+def quiet_tensorflow(*, hide_gpus: bool = True) -> Iterator[None]:
+    """Keep TensorFlow's start-up talk off stderr, and any other line that is written there for later.
+
+    The first lines come from C++ before any log level is known, so the file descriptor itself is turned
+    aside. What is not TensorFlow's (other threads' logs, a warning of Python) is written through at the
+    end. GPUs are hidden, unless CUDA_VISIBLE_DEVICES says otherwise or `hide_gpus` is False: a tile is too
+    small to be worth the way there, and looking for them costs time.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if hide_gpus:
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    sys.stderr.flush()
+    true_stderr = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(true_stderr, 2)
+            os.close(true_stderr)
+            aside.seek(0)
+            for line in aside:
+                if not _CHATTER.match(line):
+                    os.write(2, line)
