@@ -1,0 +1,92 @@
+"""The model and the reader that settings ask for: what `run`, `predict` and `evaluate` have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.errors import ModelError
+from worker.reading import Reader, ReadingSettings
+from worker.recognition.bundle import Bundle, Card
+from worker.recognition.decision import Thresholds
+from worker.settings import Settings
+from worker.vision.decoding import Limits
+from worker.vision.normalization import NormalizerSettings
+
+if TYPE_CHECKING:
+    from worker.recognition.classifier import Classifier
+
+
+def load_model(settings: Settings) -> Classifier:
+    """The model of `settings`, verified, loaded, warm, and giving the answers it once gave; or ModelError."""
+    from worker.recognition.classifier import Classifier
+
+    classifier = Classifier.load(Bundle.open(settings.model), threads=settings.reader_threads)
+    normalizer_of(classifier.card)
+    classifier.self_test()
+    return classifier
+
+
+def reader_for(
+    settings: Settings,
+    model: Classifier,
+    root: str,
+    *,
+    with_pictures: bool = True,
+    crosses_mounts: bool = False,
+) -> Reader:
+    """A reader of the pictures below `root`; thresholds of the configuration go before those of the card.
+
+    `crosses_mounts` says that originals are copied to another mount: then what has no content is removed.
+    """
+    reading = ReadingSettings(
+        limits=limits_of(settings),
+        normalizer=normalizer_of(model.card),
+        temperature=model.card.temperature,
+        thresholds=thresholds_of(settings, model.card),
+        annotate=settings.annotate if with_pictures else "none",
+        annotated_max_side_px=settings.annotated_max_side_px,
+        crosses_mounts=crosses_mounts,
+    )
+    return Reader(root, model, reading, settings.reader_threads)
+
+
+def thresholds_of(settings: Settings, card: Card) -> Thresholds:
+    """What the configuration says goes before what the card says."""
+    accept, digit = settings.accept_threshold, settings.digit_threshold
+    return Thresholds(
+        accept=card.thresholds.accept if accept is None else accept,
+        digit=card.thresholds.digit if digit is None else digit,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits of a picture, in bytes and pixels."""
+    return Limits(
+        max_file_bytes=round(settings.max_file_mb * 1_000_000),
+        max_pixels=round(settings.max_megapixels * 1_000_000),
+    )
+
+
+def normalizer_of(card: Card) -> NormalizerSettings:
+    """The normaliser that the model was trained behind; ModelError where this version has no such one.
+
+    A card without any (a bare file) gets the normaliser that rebuilds MNIST's tiles.
+    """
+    known = NormalizerSettings()
+    if not card.normaliser:
+        return known
+    if set(card.normaliser) != set(known.as_dict()):
+        raise ModelError(
+            f"The model {card.name} names a normaliser that this version does not know: update the worker."
+        )
+    found = NormalizerSettings(
+        name=str(card.normaliser["name"]),
+        version=int(card.normaliser["version"]),
+        digit_px=int(card.normaliser["digit_px"]),
+    )
+    if (found.name, found.version) != (known.name, known.version) or not 4 <= found.digit_px <= 28:
+        raise ModelError(
+            f"The model {card.name} was trained behind the normaliser {found.name} version {found.version};"
+            f" this worker has {known.name} version {known.version}. Use a matching worker, or train it anew."
+        )
+    return found

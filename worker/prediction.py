@@ -1,0 +1,233 @@
+"""`predict`: files or folders read now, one record each; nothing is moved."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.delivery.names import file_names, joined, parted, printable
+from worker.delivery.records import Record, record_of
+from worker.errors import ExitCode, UsageError
+from worker.intake.arrivals import Arrival, IgnoreRules, Kind, Walk
+from worker.outcome import Outcome, Status
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from worker.recognition.bundle import Card
+
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One PATH of the command line, found to exist."""
+
+    path: str
+    is_folder: bool
+
+
+def find_inputs(paths: Sequence[str]) -> list[Input]:
+    """The inputs that `paths` name; UsageError names all that do not exist."""
+    missing = [path for path in paths if not os.path.exists(path)]
+    if missing:
+        raise UsageError("there is no " + ", no ".join(printable(path) for path in missing))
+    return [Input(path, os.path.isdir(path)) for path in paths]
+
+
+def predict_inputs(
+    inputs: Sequence[Input], settings: Settings, *, output: Path | None, as_table: bool
+) -> int:
+    """Read `inputs` and print their records; 1 when some picture failed."""
+    from worker.assembly import load_model, reader_for
+
+    if output is not None:
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{output}: cannot be made: {error.strerror}") from None
+    model = load_model(settings)
+    reader = reader_for(settings, model, root="", with_pictures=output is not None)
+    show = _Table() if as_table else _Lines()
+    shelf = _Shelf(output) if output is not None else None
+    failed = 0
+    for batch in _batches(inputs, IgnoreRules(settings.ignore)):
+        answers = reader.read([arrival for arrival, _ in batch])
+        for answer, (_, name) in zip(answers, batch, strict=True):
+            if not isinstance(answer, Outcome):
+                print(f"digit-worker: {printable(name)}: {answer.why} while it was read", file=sys.stderr)
+                failed += 1
+                continue
+            failed += answer.status is Status.FAILED
+            show.add(_published(answer, name, model.card, shelf))
+    reader.close()
+    show.end()
+    return ExitCode.FINDINGS if failed else ExitCode.FINE
+
+
+def _published(outcome: Outcome, name: str, card: Card, shelf: _Shelf | None) -> Record:
+    """The record under the name that the user gave, laid on the shelf where there is one."""
+    import dataclasses
+
+    named = dataclasses.replace(outcome, arrival=dataclasses.replace(outcome.arrival, name=name))
+    if shelf is None:
+        return record_of(named, None, card.name, card.sha256)
+    return shelf.put(named, card)
+
+
+# --- what is there --------------------------------------------------------------------------------------
+
+
+def _batches(inputs: Sequence[Input], ignore: IgnoreRules) -> Iterator[list[tuple[Arrival, str]]]:
+    """Arrivals (whose name is the whole path) with the names their records take, some dozens at a time."""
+    batch: list[tuple[Arrival, str]] = []
+    for path, name, is_named in _paths(inputs, ignore):
+        arrival = _arrival(path, follow=is_named)
+        if arrival is not None:
+            batch.append((arrival, name))
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _paths(inputs: Sequence[Input], ignore: IgnoreRules) -> Iterator[tuple[str, str, bool]]:
+    """Path and record name of each picture (as given, or below the folder given), and whether it was given."""
+    seen: set[str] = set()
+    for one in inputs:
+        if not one.is_folder:
+            found = [(one.path, one.path)]
+        else:
+            walk = Walk(one.path, ignore)
+            names = sorted(name for name, _ in walk.pictures())
+            found = [(os.path.join(one.path, name), name) for name in names]
+            for folder, blocked in walk.blocked.items():
+                print(f"digit-worker: {printable(folder)}: {blocked.reason}", file=sys.stderr)
+        for path, name in found:
+            if path not in seen:
+                seen.add(path)
+                yield path, name, not one.is_folder
+
+
+def _arrival(path: str, *, follow: bool) -> Arrival | None:
+    """The entry at `path`; None when it has vanished. Only what the user named himself is followed if a link."""
+    try:
+        if follow:
+            path = os.path.realpath(path)
+        status = os.lstat(path)
+    except OSError:
+        return None
+    kinds = {
+        stat.S_IFREG: Kind.FILE,
+        stat.S_IFLNK: Kind.LINK,
+        stat.S_IFIFO: Kind.FIFO,
+        stat.S_IFSOCK: Kind.SOCKET,
+    }
+    return Arrival(
+        name=path,
+        kind=kinds.get(stat.S_IFMT(status.st_mode), Kind.DEVICE),
+        device=status.st_dev,
+        inode=status.st_ino,
+        size_bytes=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+        received_at_s=time.time(),
+        is_final=True,
+    )
+
+
+# --- where it goes --------------------------------------------------------------------------------------
+
+
+class _Shelf:
+    """Writes records and annotated pictures below a folder, a second one of the same name under its hash."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._taken: set[str] = set()
+
+    def put(self, outcome: Outcome, card: Card) -> Record:
+        """Write what belongs to `outcome`; returns its record."""
+        record_name, picture_name = self._names(outcome)
+        annotated = None
+        if outcome.picture is not None:
+            annotated = picture_name
+            self._write(picture_name, outcome.picture.data)
+        record = record_of(outcome, annotated, card.name, card.sha256)
+        self._write(record_name, record.to_json_bytes())
+        return record
+
+    def _names(self, outcome: Outcome) -> tuple[str, str]:
+        name = outcome.arrival.name
+        if os.path.isabs(name) or ".." in Path(name).parts:
+            name = os.path.basename(name)
+        folder, base = parted(os.path.normpath(name))
+        ending = outcome.picture.ending if outcome.picture is not None else ".png"
+        for mark in ("", *((outcome.sha256 or "0" * 64)[:length] for length in (8, 16, 32, 64))):
+            names = file_names(base, ending, mark)
+            record, picture = joined(folder, names.record), joined(folder, names.picture or "")
+            if record not in self._taken:
+                break
+        self._taken.add(record)
+        return record, picture
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self._folder / name
+        part = path.with_name(".part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(data)
+            part.replace(path)
+        except OSError as error:
+            raise UsageError(f"{printable(str(path))}: cannot be written: {error.strerror}") from None
+
+
+class _Lines:
+    """One JSON record a line."""
+
+    def add(self, record: Record) -> None:
+        sys.stdout.buffer.write(record.to_json_line())
+        sys.stdout.buffer.flush()
+
+    def end(self) -> None:
+        """Lines need no end."""
+
+
+class _Table:
+    """A table for people, shown when all is read."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        self._console = Console()
+        self._table = Table("picture", "reads", "sure", "status", "why")
+        self._count = 0
+
+    def add(self, record: Record) -> None:
+        from rich.markup import escape
+
+        colour = {"read": "green", "review": "yellow", "failed": "red"}[record.status]
+        guess = record.text if record.text is not None else ""
+        if "?" in guess:
+            guess += " (" + " ".join(str(digit.digit) for digit in record.digits) + "?)"
+        self._table.add_row(
+            escape(record.source.name),
+            guess,
+            "" if record.confidence is None else f"{min(record.confidence * 100, 99.9):.1f} %",
+            f"[{colour}]{record.status}[/]",
+            "" if record.reason is None else record.reason.message,
+        )
+        self._count += 1
+
+    def end(self) -> None:
+        if self._count:
+            self._console.print(self._table)
+        else:
+            self._console.print("No pictures were found there.")

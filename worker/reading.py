@@ -1,0 +1,293 @@
+"""The straight line: from arrivals to outcomes. What is wrong with one picture becomes its outcome."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Literal, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.errors import WorldError
+from worker.intake.arrivals import Arrival, Kind
+from worker.outcome import AnnotatedPicture, Outcome, Status
+from worker.reasons import BadPictureError, Reason, ReasonCode, UnfinishedError
+from worker.recognition.decision import Reading, Thresholds, Verdict, decide
+from worker.vision.annotation import Label, annotate, encode
+from worker.vision.decoding import Limits, decode, inspect
+from worker.vision.normalization import NormalizerSettings, normalize
+from worker.vision.page import Page, Tile
+from worker.vision.segmentation import find_marks
+
+AnnotateMode = Literal["all", "review", "none"]
+A = TypeVar("A")
+B = TypeVar("B")
+_CHUNK = 8  # files a thread takes at once: tiles are so quick that handing them out one by one shows
+
+
+class TileClassifier(Protocol):
+    """Turns tiles float32 (n, 28, 28) into logits float32 (n, labels), each row by itself."""
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The logits of `tiles`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingSettings:
+    """How pictures are read: what the model's card and the configuration say together."""
+
+    limits: Limits
+    normalizer: NormalizerSettings
+    temperature: float
+    thresholds: Thresholds
+    annotate: AnnotateMode
+    annotated_max_side_px: int
+    crosses_mounts: bool = False  # then what has no content to keep is removed, and the record says so
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """An arrival without an answer: still being written, changed under our eyes, or gone."""
+
+    arrival: Arrival
+    why: Literal["unfinished", "changed", "vanished"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A picture, decoded and cut, before it is recognised."""
+
+    arrival: Arrival
+    sha256: str
+    size_bytes: int
+    is_jpeg: bool
+    page: Page
+    tiles: tuple[Tile, ...]
+
+
+Answer = Outcome | NotYet
+
+
+class Reader:
+    """Reads batches of arrivals below `root`; for use by one thread, with `threads` of its own.
+
+    Reading never raises for what is wrong with a picture. It raises WorldError where the world is at
+    fault; then no arrival of the batch has been answered.
+    """
+
+    def __init__(
+        self, root: str, classifier: TileClassifier, settings: ReadingSettings, threads: int
+    ) -> None:
+        self._root = root
+        self._classifier = classifier
+        self._settings = settings
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown()
+
+    def read(self, arrivals: Sequence[Arrival]) -> list[Answer]:
+        """One answer for each of `arrivals`, in their order."""
+        seen = self._spread(self._see, arrivals)
+        tiles = [tile for one in seen if isinstance(one, _Seen) for tile in one.tiles]
+        logits = self._logits(tiles)
+        pairs: list[tuple[_Seen, Verdict] | Answer] = []
+        start = 0
+        for one in seen:
+            if not isinstance(one, _Seen):
+                pairs.append(one)
+                continue
+            own = logits[start : start + len(one.tiles)]
+            start += len(one.tiles)
+            boxes = [tile.box for tile in one.tiles]
+            pairs.append((one, decide(own, boxes, self._settings.temperature, self._settings.thresholds)))
+        return self._spread(self._answer, pairs)
+
+    def _spread(self, work: Callable[[A], B], items: Sequence[A]) -> list[B]:
+        if len(items) <= 2:
+            return [work(item) for item in items]
+        chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
+        return list(chain.from_iterable(self._pool.map(lambda chunk: [work(item) for item in chunk], chunks)))
+
+    def _logits(self, tiles: list[Tile]) -> npt.NDArray[np.float32]:
+        if not tiles:
+            return np.zeros((0, 10), np.float32)
+        return self._classifier.logits(np.stack([tile.pixels for tile in tiles]))
+
+    def _see(self, arrival: Arrival) -> _Seen | Answer:
+        """The picture of one arrival, decoded and cut into tiles, or why there is none."""
+        if arrival.kind is not Kind.FILE:
+            return _failed(arrival, Reason.of(ReasonCode.NOT_A_FILE, self._what_it_is(arrival.kind)))
+        try:
+            data = _load(os.path.join(self._root, arrival.name), arrival, self._settings.limits)
+        except BadPictureError as error:
+            return _failed(arrival, error.reason, size_bytes=arrival.size_bytes)
+        if isinstance(data, NotYet):
+            return data
+        digest = hashlib.sha256(data).hexdigest()
+        try:
+            page = decode(data, self._settings.limits)
+        except UnfinishedError as error:
+            if not arrival.is_final:
+                return NotYet(arrival, "unfinished")
+            return _failed(arrival, Reason.of(error.code), digest, len(data), _size_px(data))
+        except BadPictureError as error:
+            return _failed(arrival, error.reason, digest, len(data), _size_px(data))
+        tiles = tuple(
+            Tile(normalize(mark.ink, self._settings.normalizer), mark.box) for mark in find_marks(page)
+        )
+        return _Seen(arrival, digest, len(data), data[:2] == b"\xff\xd8", page, tiles)
+
+    def _what_it_is(self, kind: Kind) -> str:
+        if self._settings.crosses_mounts and kind is not Kind.LINK:
+            return f"{_KIND_WORDS[kind]}; it has no content to keep and was removed."
+        return f"{_KIND_WORDS[kind]}."
+
+    def _answer(self, item: tuple[_Seen, Verdict] | Answer) -> Answer:
+        """The outcome of one recognised picture, drawn where it is asked for."""
+        if not isinstance(item, tuple):
+            return item
+        seen, verdict = item
+        mode = self._settings.annotate
+        picture = None
+        if mode == "all" or (mode == "review" and not verdict.is_read):
+            picture = _draw(seen, verdict, self._settings.annotated_max_side_px)
+        return Outcome(
+            arrival=seen.arrival,
+            status=Status.READ if verdict.is_read else Status.REVIEW,
+            text=verdict.text,
+            confidence=verdict.confidence,
+            digits=verdict.digits,
+            reason=verdict.reason,
+            sha256=seen.sha256,
+            size_bytes=seen.size_bytes,
+            width=seen.page.width,
+            height=seen.page.height,
+            picture=picture,
+            finished_at=datetime.now(UTC),
+        )
+
+
+_KIND_WORDS = {
+    Kind.LINK: "It is a symbolic link",
+    Kind.FIFO: "It is a FIFO",
+    Kind.SOCKET: "It is a socket",
+    Kind.DEVICE: "It is a device",
+}
+
+# What one file can be blamed for. Everything else that opening or reading raises is the world's fault.
+_GONE = {errno.ENOENT, errno.ENOTDIR}
+_NOT_OURS = {errno.EACCES, errno.EPERM}
+_NO_LONGER_A_FILE = {errno.ELOOP, errno.ENXIO, errno.EISDIR}
+
+
+def _load(path: str, arrival: Arrival, limits: Limits) -> bytes | NotYet:
+    """The content of the very version that `arrival` names, at most one byte more than the limit."""
+    try:
+        # Neither follow a link that took the file's place, nor wait for the writer of a FIFO.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _GONE:
+            return NotYet(arrival, "vanished")
+        if error.errno in _NOT_OURS:
+            raise BadPictureError(ReasonCode.NOT_READABLE) from None
+        if error.errno in _NO_LONGER_A_FILE:
+            return NotYet(arrival, "changed")
+        raise WorldError(f"opening {arrival.name!a}", error) from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or not _is_same(status, arrival):
+            return NotYet(arrival, "changed")
+        if status.st_size > limits.max_file_bytes:
+            raise BadPictureError(ReasonCode.TOO_MANY_BYTES, f"It has {status.st_size:,} bytes.")
+        data = _read_all(descriptor, status.st_size)
+        if not _is_same(os.fstat(descriptor), arrival):
+            return NotYet(arrival, "changed")
+    except OSError as error:
+        raise WorldError(f"reading {arrival.name!a}", error) from error
+    finally:
+        os.close(descriptor)
+    return data
+
+
+def _read_all(descriptor: int, size_bytes: int) -> bytes:
+    parts = []
+    while part := os.read(descriptor, max(size_bytes, 1)):
+        parts.append(part)
+        size_bytes -= len(part)
+        if size_bytes <= 0:
+            break
+    return b"".join(parts)
+
+
+def _is_same(status: os.stat_result, arrival: Arrival) -> bool:
+    """Whether this is still the version that was found. A new link to it changes only the ctime."""
+    return (
+        status.st_ino == arrival.inode
+        and status.st_size == arrival.size_bytes
+        and status.st_mtime_ns == arrival.mtime_ns
+    )
+
+
+def _size_px(data: bytes) -> tuple[int, int] | None:
+    """The dimensions that the header of an unreadable picture still tells."""
+    try:
+        header = inspect(data)
+    except (BadPictureError, UnfinishedError):
+        return None
+    return header.width, header.height
+
+
+def _failed(
+    arrival: Arrival,
+    reason: Reason,
+    sha256: str | None = None,
+    size_bytes: int | None = None,
+    size_px: tuple[int, int] | None = None,
+) -> Outcome:
+    width, height = size_px or (None, None)
+    return Outcome(
+        arrival=arrival,
+        status=Status.FAILED,
+        text=None,
+        confidence=None,
+        digits=(),
+        reason=reason,
+        sha256=sha256,
+        size_bytes=size_bytes,
+        width=width,
+        height=height,
+        picture=None,
+        finished_at=datetime.now(UTC),
+    )
+
+
+_CAPTIONS: dict[ReasonCode, str] = {
+    ReasonCode.NO_INK: "review: no writing found",
+    ReasonCode.SEVERAL_DIGITS: "review: several digits",
+    ReasonCode.NOT_A_DIGIT: "review: not a digit",
+    ReasonCode.LOW_CONFIDENCE: "review: not certain",
+}
+
+
+def _draw(seen: _Seen, verdict: Verdict, max_side_px: int) -> AnnotatedPicture:
+    labels = [Label(reading.box, _label(reading), reading.accepted) for reading in verdict.digits]
+    caption = _CAPTIONS[verdict.reason.code] if verdict.reason else f"read: {verdict.text}"
+    picture = annotate(seen.page, labels, caption, verdict.is_read, max_side_px=max_side_px)
+    return AnnotatedPicture(*encode(picture, page_was_jpeg=seen.is_jpeg))
+
+
+def _label(reading: Reading) -> str:
+    """The digit and how sure it is; never rounded up to certainty."""
+    percent = min(reading.confidence * 100, 99.9)
+    return f"{reading.digit} {percent:.1f} %"

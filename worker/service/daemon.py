@@ -1,0 +1,123 @@
+"""What `run` does, from the folders to the exit code: locks, recovery, model, watcher, and then the driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TypeVar
+
+from worker import __version__
+from worker.delivery.outbox import FolderLock, Outbox
+from worker.errors import ExitCode, FoldersError, WorldError
+from worker.intake.arrivals import IgnoreRules, Inbox, SettleRule
+from worker.intake.queue import Hints, Intake
+from worker.intake.watcher import Watcher
+from worker.logs import get_log
+from worker.service.doctor import folder_problem
+from worker.service.driver import Driver
+from worker.service.pause import Pause
+from worker.service.signals import StopSignals, Wake
+from worker.settings import Settings
+
+T = TypeVar("T")
+
+
+def run_worker(settings: Settings, *, once: bool) -> int:
+    """Serve the inbox until a signal asks for the end, or until it is empty; returns the exit code.
+
+    Raises FoldersError, OwnedElsewhereError and ModelError at the start; a world that is merely full or
+    busy is waited for.
+    """
+    log = get_log()
+    for key in ("inbox", "outbox"):
+        folder = getattr(settings, key)
+        problem = folder_problem(folder)
+        if problem is not None:
+            raise FoldersError(f"{key} {folder} {problem[0]} {problem[1]}")
+    with ExitStack() as stack:
+        wake = Wake()
+        stack.callback(wake.close)
+        stop = stack.enter_context(StopSignals(wake))
+        waiting = _Waiting(stop, wake)
+        for folder in (settings.inbox, settings.outbox):
+            lock = FolderLock(folder)
+            if not waiting.until_possible(lock.acquire):
+                return _ended_by(stop)
+            stack.callback(lock.release)
+        log.info("starting", version=__version__, pid=os.getpid())
+        # Recovery comes before the model: what an earlier run promised does not wait for TensorFlow.
+        outbox = Outbox(settings.inbox, settings.outbox, settings.durability)
+        stack.callback(outbox.close)
+        if not waiting.until_possible(lambda: _recover(outbox)):
+            return _ended_by(stop)
+        driver = _driver(settings, outbox, wake, stop, stack, waiting)
+        if driver is None:
+            return _ended_by(stop)
+        driver.run(once=once)
+        log.info("stopped", **driver.tally.as_dict())
+    if stop.received is not None:
+        return _ended_by(stop)
+    return ExitCode.FINDINGS if driver.tally.failed or driver.left_behind else ExitCode.FINE
+
+
+def _driver(
+    settings: Settings, outbox: Outbox, wake: Wake, stop: StopSignals, stack: ExitStack, waiting: _Waiting
+) -> Driver | None:
+    """A driver with everything it needs, all of which `stack` will close; None when asked to stop first."""
+    from worker.assembly import load_model, reader_for  # TensorFlow, seconds
+
+    model = load_model(settings)
+    reader = reader_for(settings, model, str(settings.inbox), crosses_mounts=outbox.crosses_mounts())
+    stack.callback(reader.close)
+    hints = Hints(arrived=wake)
+    watcher = Watcher(settings.inbox, hints, mode=settings.watch, poll_interval_s=settings.poll_interval_s)
+    stack.callback(watcher.stop)
+    if not waiting.until_possible(watcher.start):
+        return None
+    rule = SettleRule(settings.settle_s, max(settings.settle_s, settings.incomplete_after_s))
+    intake = Intake(Inbox(settings.inbox, IgnoreRules(settings.ignore)), rule)
+    driver = Driver(settings, intake, hints, watcher, reader, outbox, model.card, wake, stop)
+    stack.callback(driver.close)
+    return driver
+
+
+def _recover(outbox: Outbox) -> None:
+    report = outbox.recover()
+    if report.published or report.already_out or report.stuck or report.torn or report.swept_files:
+        get_log().info(
+            "recovered",
+            published=len(report.published),
+            already_out=len(report.already_out),
+            stuck=len(report.stuck),
+            torn=len(report.torn),
+            swept_files=report.swept_files,
+        )
+
+
+def _ended_by(stop: StopSignals) -> ExitCode:
+    return ExitCode.INTERRUPTED if stop.received is signal.SIGINT else ExitCode.FINE
+
+
+class _Waiting:
+    """Waits for the world at the start, as the driver does later."""
+
+    def __init__(self, stop: StopSignals, wake: Wake) -> None:
+        self._stop = stop
+        self._wake = wake
+        self._pause = Pause()
+
+    def until_possible(self, action: Callable[[], object]) -> bool:
+        """Do `action`, again and again while the world does not let it; False when asked to stop first."""
+        while not self._stop.stop_requested:
+            try:
+                action()
+            except WorldError as fault:
+                self._pause.begin(fault, time.monotonic())
+                self._wake.wait(self._pause.retry_at_s - time.monotonic())
+            else:
+                self._pause.end()
+                return True
+        return False

@@ -1,0 +1,427 @@
+"""The driver: one loop that looks, hands batches to the reader and outcomes to delivery, and keeps going.
+
+Three threads work at three stages: the driver finds files and decides, one reader thread turns a batch
+into outcomes (with helpers of its own), one delivery thread publishes. While one batch is published the
+next is read and a third gathers in the inbox; nothing lingers when there is nothing else to do. Only the
+driver touches the intake, only the reader thread the model, only the delivery thread the outbox.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from worker import __version__
+from worker.delivery.names import printable
+from worker.delivery.outbox import Delivery, Fate, Outbox
+from worker.errors import WorldError
+from worker.intake.arrivals import Arrival
+from worker.intake.queue import Hints, Intake
+from worker.intake.watcher import Watcher
+from worker.logs import get_log
+from worker.outcome import Outcome, Status
+from worker.reading import Answer, Reader
+from worker.recognition.bundle import Card
+from worker.service.health import write_status
+from worker.service.pause import Pause
+from worker.service.signals import StopSignals, Wake
+from worker.settings import Settings
+
+LONGEST_WAIT_S = 1.0  # between two looks at whether the watcher still lives
+STUCK_RETRY_S = 30.0
+MAX_NAMES = 20  # in status and log; the counts are complete
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was answered since the start."""
+
+    read: int = 0
+    review: int = 0
+    failed: int = 0
+
+    @property
+    def published(self) -> int:
+        """All answers."""
+        return self.read + self.review + self.failed
+
+    def as_dict(self) -> dict[str, int]:
+        """The numbers, for log and status."""
+        return {"published": self.published, **asdict(self)}
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A batch on its way: what was taken, when, and what became of it so far."""
+
+    arrivals: list[Arrival]
+    taken_at_s: float
+    outcomes: list[Outcome]
+
+
+class Driver:
+    """Serves one inbox until asked to stop. `run` is called once, from the main thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        intake: Intake,
+        hints: Hints,
+        watcher: Watcher,
+        reader: Reader,
+        outbox: Outbox,
+        card: Card,
+        wake: Wake,
+        stop: StopSignals,
+    ) -> None:
+        self._settings = settings
+        self._intake = intake
+        self._hints = hints
+        self._watcher = watcher
+        self._reader = reader
+        self._outbox = outbox
+        self._card = card
+        self._wake = wake
+        self._stop = stop
+        self._log = get_log()
+        self._pause = Pause()
+        self.tally = Tally()
+        self._reading: tuple[_Batch, Future[list[Answer]]] | None = None
+        self._read: _Batch | None = None  # read, and waiting for delivery to be free
+        self._delivering: tuple[_Batch, Future[list[Delivery]]] | None = None
+        self._flushing: Future[None] | None = None
+        self._is_flushed = True
+        self._reader_thread = ThreadPoolExecutor(1, "driver-reading")
+        self._delivery_thread = ThreadPoolExecutor(1, "driver-delivery")
+        now_s = time.monotonic()
+        self._next_scan_s = now_s
+        self._next_beat_s = now_s
+        self._next_stuck_s = now_s + STUCK_RETRY_S
+        self._next_watch_s = now_s
+        self._started_at_s = time.time()
+        self._state = ("starting", time.time())
+        self._blocked_said: set[str] = set()
+
+    @property
+    def left_behind(self) -> int:
+        """How many files of the inbox could not be answered because they may not be read or moved."""
+        counts = self._intake.counts
+        return counts.waiting + counts.stuck + len(self._intake.blocked)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._reader_thread.shutdown()
+        self._delivery_thread.shutdown()
+
+    def run(self, *, once: bool) -> None:
+        """Look, read and publish until asked to stop, or (`once`) until nothing is left to answer.
+
+        Stopping drains: what is in work is finished and published, what waits stays in the inbox.
+        """
+        self._scan(time.monotonic())
+        self._log.info("ready", model=self._card.name, watching=self._watcher.mode, **self._waiting())
+        while True:
+            now_s = time.monotonic()
+            self._collect(now_s)
+            if self._stop.stop_requested:
+                if self._is_drained():
+                    break
+            elif self._pause.what is None:
+                self._look(now_s)
+                self._start_reading(now_s)
+            self._start_delivery(now_s)
+            if once and self._is_empty():
+                break
+            self._flush_when_idle()
+            self._beat(now_s)
+            self._wake.wait(self._timeout_s(now_s, once=once))
+        self._end()
+
+    # --- looking ------------------------------------------------------------------------------------
+
+    def _look(self, now_s: float) -> None:
+        """Follow hints and clocks. A fault of the world starts a pause."""
+        try:
+            self._intake.look(self._hints.take(), now_s)
+            if now_s >= self._next_watch_s:
+                self._next_watch_s = now_s + LONGEST_WAIT_S
+                if not self._watcher.is_alive():
+                    self._log.warning("watcher_restarted", mode=self._watcher.mode)
+                    self._watcher.restart()
+            if now_s >= self._next_scan_s:
+                self._scan(now_s)
+        except WorldError as fault:
+            self._pause.begin(fault, now_s)
+
+    def _scan(self, now_s: float) -> None:
+        self._next_scan_s = now_s + self._settings.rescan_s
+        try:
+            self._intake.scan(now_s)
+        except WorldError as fault:
+            self._pause.begin(fault, now_s)
+            return
+        blocked = self._intake.blocked
+        for folder in set(blocked) - self._blocked_said:
+            self._log.warning("folder_blocked", folder=printable(folder), why=blocked[folder].reason)
+        self._blocked_said = set(blocked)
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def _start_reading(self, now_s: float) -> None:
+        """Hand the next batch to the reader, if it is free and delivery is not far behind."""
+        if self._reading is not None or self._read is not None or self._pause.what is not None:
+            return
+        arrivals = self._intake.take(self._settings.batch_size, now_s)
+        if arrivals:
+            future = self._reader_thread.submit(self._reader.read, arrivals)
+            future.add_done_callback(lambda _: self._wake.set())
+            self._reading = (_Batch(arrivals, now_s, []), future)
+
+    def _collect(self, now_s: float) -> None:
+        """Take what the two threads have finished."""
+        if self._reading is not None and self._reading[1].done():
+            (batch, future), self._reading = self._reading, None
+            try:
+                answers = future.result()
+            except WorldError as fault:
+                self._pause.begin(fault, now_s)
+                self._give_back(batch.arrivals, now_s)
+            else:
+                batch.outcomes = self._sorted_out(answers, now_s)
+                self._read = batch if batch.outcomes else None
+        if self._delivering is not None and self._delivering[1].done():
+            (batch, delivered), self._delivering = self._delivering, None
+            try:
+                deliveries = delivered.result()
+            except WorldError as fault:
+                # The same outcomes are committed again when the world is well: nothing is published twice.
+                self._pause.begin(fault, now_s)
+                self._delivery_waits(batch)
+            else:
+                self._pause.end()
+                self._settle(batch, deliveries, now_s)
+        if self._pause.what is not None and now_s >= self._pause.retry_at_s:
+            self._try_again(now_s)
+
+    def _sorted_out(self, answers: Sequence[Answer], now_s: float) -> list[Outcome]:
+        """The outcomes among the answers; arrivals without an answer go back to the intake."""
+        outcomes = []
+        for answer in answers:
+            if isinstance(answer, Outcome):
+                outcomes.append(answer)
+            elif answer.why == "unfinished":
+                self._intake.unfinished(answer.arrival, now_s)
+            elif answer.why == "changed":
+                self._intake.changed(answer.arrival, now_s)
+            else:
+                self._intake.vanished(answer.arrival)
+        return outcomes
+
+    def _give_back(self, arrivals: Sequence[Arrival], now_s: float) -> None:
+        for arrival in arrivals:
+            self._intake.changed(arrival, now_s)
+
+    # --- delivery -----------------------------------------------------------------------------------
+
+    def _start_delivery(self, now_s: float) -> None:
+        """Hand what was read to delivery, if it is free and the world well (or due to be tried again)."""
+        if self._read is None or self._delivering is not None or self._flushing is not None:
+            return
+        if self._pause.what is not None and now_s < self._pause.retry_at_s:
+            return
+        batch, self._read = self._read, None
+        future = self._delivery_thread.submit(
+            self._outbox.commit, batch.outcomes, self._card.name, self._card.sha256
+        )
+        future.add_done_callback(lambda _: self._wake.set())
+        self._delivering = (batch, future)
+        self._is_flushed = False
+
+    def _delivery_waits(self, batch: _Batch) -> None:
+        """Keep a batch for the next try; one that was read meanwhile is read again later."""
+        if self._read is not None:
+            self._give_back([outcome.arrival for outcome in self._read.outcomes], time.monotonic())
+        self._read = batch
+
+    def _settle(self, batch: _Batch, deliveries: Sequence[Delivery], now_s: float) -> None:
+        """Tell intake and log what became of a batch."""
+        counts = {status.value: 0 for status in Status}
+        for outcome, delivery in zip(batch.outcomes, deliveries, strict=True):
+            if delivery.fate is Fate.CHANGED:
+                self._intake.changed(outcome.arrival, now_s)
+                continue
+            counts[outcome.status.value] += 1
+            if delivery.fate is Fate.STUCK:
+                self._intake.stuck(outcome.arrival, now_s)
+                self._log.warning("original_stuck", name=printable(outcome.arrival.name))
+            else:
+                self._intake.finished(outcome.arrival)
+            if outcome.status is Status.FAILED and outcome.reason is not None:
+                self._log.warning(
+                    "picture_failed", name=printable(outcome.arrival.name), reason=outcome.reason.code
+                )
+        self.tally.read += counts["read"]
+        self.tally.review += counts["review"]
+        self.tally.failed += counts["failed"]
+        took_ms = round((time.monotonic() - batch.taken_at_s) * 1000)
+        self._log.info(
+            "batch",
+            files=sum(counts.values()),
+            **counts,
+            took_ms=took_ms,
+            waiting=self._intake.counts.waiting,
+        )
+
+    def _try_again(self, now_s: float) -> None:
+        """See whether the world is well again; delivery's own try is the next commit."""
+        if self._read is not None or self._delivering is not None:
+            return
+        self._next_scan_s = now_s
+        try:
+            self._outbox_is_well()
+            if not self._watcher.is_alive():
+                self._watcher.restart()
+            self._intake.scan(now_s)
+        except WorldError as fault:
+            self._pause.begin(fault, now_s)
+        else:
+            self._pause.end()
+
+    def _outbox_is_well(self) -> None:
+        if self._outbox.needs_recovery:
+            self._delivery_thread.submit(self._outbox.recover).result()
+
+    def _flush_when_idle(self) -> None:
+        """Make what was published durable and clear the log as soon as there is nothing else to do."""
+        if self._flushing is not None and self._flushing.done():
+            future, self._flushing = self._flushing, None
+            try:
+                future.result()
+                self._is_flushed = True
+            except WorldError as fault:
+                self._pause.begin(fault, time.monotonic())
+        is_busy = self._reading or self._read or self._delivering or self._flushing
+        if not (self._is_flushed or is_busy or self._pause.what) and not self._intake.counts.ready:
+            self._flushing = self._delivery_thread.submit(self._outbox.flush)
+            self._flushing.add_done_callback(lambda _: self._wake.set())
+
+    # --- ending -------------------------------------------------------------------------------------
+
+    def _is_drained(self) -> bool:
+        """Whether nothing is in work any more, or the world does not let it be finished now."""
+        if self._reading is not None or self._delivering is not None:
+            return False
+        return self._read is None or self._pause.what is not None
+
+    def _is_empty(self) -> bool:
+        counts = self._intake.counts
+        return counts.in_work == 0 and counts.waiting == counts.held and self._pause.what is None
+
+    def _end(self) -> None:
+        self._set_state("stopping")
+        if self._read is not None:
+            self._log.warning("not_published", files=len(self._read.outcomes), why=self._pause.what)
+        try:
+            if not self._outbox.needs_recovery:
+                self._delivery_thread.submit(self._outbox.flush).result()
+        except WorldError as fault:
+            self._log.warning("not_flushed", why=str(fault))
+        self._write_status("stopped")
+
+    # --- saying what happens ------------------------------------------------------------------------
+
+    def _timeout_s(self, now_s: float, *, once: bool) -> float:
+        """How long nothing needs to be done unless something happens."""
+        moments = [self._next_beat_s, now_s + LONGEST_WAIT_S, self._next_scan_s]
+        if self._pause.what is not None:
+            moments = [self._next_beat_s, self._pause.retry_at_s]
+        elif self._reading is None and self._read is None and not self._stop.stop_requested:
+            deadline_s = self._intake.next_deadline(now_s)
+            if deadline_s is not None:
+                moments.append(deadline_s)
+        return max(0.0, min(moments) - time.monotonic())
+
+    def _beat(self, now_s: float) -> None:
+        """Write the status when its time has come, and try stuck originals now and then."""
+        if now_s >= self._next_stuck_s and self._intake.stuck_arrivals and self._delivering is None:
+            self._next_stuck_s = now_s + STUCK_RETRY_S
+            self._retire_stuck()
+        if self._stop.stop_requested:
+            state = "draining"
+        elif self._pause.what is not None:
+            state = "paused"
+        else:
+            state = "working" if self._intake.counts.in_work else "idle"
+        self._set_state(state)
+        if now_s >= self._next_beat_s:
+            self._next_beat_s = now_s + self._settings.heartbeat_s
+            self._write_status(self._state[0])
+
+    def _retire_stuck(self) -> None:
+        try:
+            freed = set(self._delivery_thread.submit(self._outbox.retire_again).result())
+        except WorldError as fault:
+            self._pause.begin(fault, time.monotonic())
+            return
+        for arrival in self._intake.stuck_arrivals:
+            if arrival.name in freed:
+                self._intake.finished(arrival)
+
+    def _set_state(self, state: str) -> None:
+        if state != self._state[0]:
+            self._state = (state, time.time())
+            # A change of state is worth writing down, but not more often than every tenth of a second.
+            self._next_beat_s = min(self._next_beat_s, time.monotonic() + 0.1)
+
+    def _waiting(self) -> dict[str, Any]:
+        counts = self._intake.counts
+        return {"waiting": counts.waiting, "foreign": counts.foreign}
+
+    def _write_status(self, state: str) -> None:
+        """Leave a sign of life. Where even that fails (a full disk), the log has said why already."""
+        counts = self._intake.counts
+        status = {
+            "state": state,
+            "since_s": self._state[1],
+            "pid": os.getpid(),
+            "version": __version__,
+            "started_at_s": self._started_at_s,
+            "written_at_s": time.time(),
+            "counts": {
+                "seen": counts.seen,
+                **self.tally.as_dict(),
+                "vanished": counts.vanished,
+                "waiting": counts.waiting,
+                "in_work": counts.in_work,
+                "held": counts.held,
+                "stuck": counts.stuck,
+                "foreign": counts.foreign,
+                "linked_folders": counts.linked_folders,
+                "blocked_folders": len(self._intake.blocked),
+                "unannounced": counts.unannounced,
+                "overflows": self._watcher.overflows,
+            },
+            "oldest_waiting_s": self._intake.oldest_waiting_since_s(),
+            "model": {"name": self._card.name, "sha256": self._card.sha256},
+            "watcher": {
+                "mode": self._watcher.mode,
+                "alive": self._watcher.is_alive(),
+                "fallback": self._watcher.fallback,
+            },
+            "blocked": {
+                printable(folder): blocked.reason
+                for folder, blocked in list(self._intake.blocked.items())[:MAX_NAMES]
+            },
+            "stuck": [printable(arrival.name) for arrival in self._intake.stuck_arrivals[:MAX_NAMES]],
+            "fault": None
+            if self._pause.what is None
+            else {"what": self._pause.what, "since_s": self._pause.since_s},
+        }
+        try:
+            write_status(self._settings.outbox, status)
+        except OSError as error:
+            self._log.debug("status_not_written", why=str(error))

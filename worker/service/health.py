@@ -1,0 +1,111 @@
+"""What the running worker says of itself: a small file, written anew every few seconds, and its reader."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from worker.errors import ExitCode
+from worker.settings import Settings
+
+STATUS_FILE = ".digit-worker/status.json"
+LOCK_FILE = ".digit-worker/lock"
+
+
+def write_status(outbox: Path, status: Mapping[str, Any]) -> None:
+    """Put `status` in place, whole. Raises OSError; the caller knows whether that matters now."""
+    path = outbox / STATUS_FILE
+    part = path.with_name(f"status.{os.getpid()}.tmp")
+    part.write_text(json.dumps(status, ensure_ascii=True, indent=1) + "\n")
+    part.replace(path)
+
+
+def read_status(outbox: Path) -> dict[str, Any] | None:
+    """The last status that a worker wrote; None where there is none."""
+    try:
+        content = json.loads((outbox / STATUS_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def is_running(outbox: Path) -> bool:
+    """Whether a worker holds the lock of `outbox` now; a status file alone may be a dead one's."""
+    try:
+        descriptor = os.open(outbox / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def show_status(settings: Settings, *, as_json: bool) -> int:
+    """Print what the worker of these settings does; 1 when none is running."""
+    running = is_running(settings.outbox)
+    status = read_status(settings.outbox)
+    if as_json:
+        print(json.dumps({"running": running, **(status or {})}, indent=2))
+        return ExitCode.FINE if running else ExitCode.FINDINGS
+    if not running:
+        last = f" The last one was seen {_ago(status['written_at_s'])} ago." if status else ""
+        print(f"No worker is running for {settings.outbox}.{last}", file=sys.stderr)
+        return ExitCode.FINDINGS
+    if status is None:
+        print("A worker is starting; it has not said anything yet.")
+        return ExitCode.FINE
+    for line in describe(status):
+        print(line)
+    return ExitCode.FINE
+
+
+def describe(status: Mapping[str, Any]) -> list[str]:
+    """The status in words, a line each."""
+    counts = status["counts"]
+    process = (
+        f"process {status['pid']}, up {_ago(status['started_at_s'])},"
+        f" last sign of life {_ago(status['written_at_s'])} ago"
+    )
+    answers = f"read {counts['read']:,}, review {counts['review']:,}, failed {counts['failed']:,}"
+    rest = f"in work {counts['in_work']:,}, vanished {counts['vanished']:,}, seen {counts['seen']:,}"
+    lines = [
+        f"{status['state']} since {_ago(status['since_s'])} ({process})",
+        f"answered {counts['published']:,}: {answers}",
+        f"waiting {counts['waiting']:,}, {rest}",
+    ]
+    if counts["foreign"] or counts["linked_folders"]:
+        lines.append(
+            f"left alone: {counts['foreign']:,} files of other kinds, {counts['linked_folders']:,} links to folders"
+        )
+    if status["oldest_waiting_s"] is not None:
+        lines.append(f"oldest waiting for {_ago(status['oldest_waiting_s'])}")
+    lines.append(f"model {status['model']['name']} ({str(status['model']['sha256'])[:12]})")
+    lines.append(
+        f"watching by {status['watcher']['mode']}{'' if status['watcher']['alive'] else ' - NOT ALIVE'}"
+    )
+    lines += [f"blocked: {folder}: {why}" for folder, why in status["blocked"].items()]
+    lines += [f"cannot be moved out of the inbox: {name}" for name in status["stuck"]]
+    if status["fault"]:
+        lines.append(
+            f"paused: {status['fault']['what']} (for {_ago(status['fault']['since_s'])}; it resumes by itself)"
+        )
+    return lines
+
+
+def _ago(moment_s: float) -> str:
+    """How long ago `moment_s` (epoch) was, in the largest unit that says enough."""
+    seconds = max(0.0, time.time() - moment_s)
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

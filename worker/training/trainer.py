@@ -1,0 +1,465 @@
+"""From examples to a model bundle: presets, the learning schedule, progress, curves, test accuracy.
+
+Keras is imported inside functions alone: worker processes that draw tiles import this module, too.
+Runs on any Keras backend (KERAS_BACKEND=jax uses another machine's accelerator).
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import queue
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+
+from worker.errors import UsageError
+from worker.recognition.bundle import DIGIT_LABELS, Bundle, Tiles, TrainingRun, write_bundle
+from worker.recognition.classifier import quiet_tensorflow
+from worker.training.architectures import cost, digits, mlp, mlp_dropout
+from worker.training.datasets import Examples, Labels, Mnist, load_mnist, split_validation
+from worker.training.plots import Curve, draw_curves
+
+OUTLIER_LABELS = ("other", "fragment", "several")
+CURVES_FILE = "curves.png"
+
+# One round is what lies between two looks at clock and learning rate; the digits preset trains in rounds.
+ROUND_STEPS = 100
+ROUNDS_PER_VALIDATION = 10
+# Found in short runs on MNIST; longer ones are not sensitive to them within a factor of two.
+PEAK_LEARNING_RATE = 3e-3
+FINAL_LEARNING_RATE = 3e-5
+WARM_UP_SHARE = 0.05
+WEIGHT_DECAY = 0.02
+LABEL_SMOOTHING = 0.05
+GRADIENT_NORM = 1.0
+
+Batch = tuple[Tiles, Labels]
+
+
+class TileSource(Protocol):
+    """Where training tiles come from. Must pickle where processes draw from it."""
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """How many batches `epoch` gives; at least 1."""
+        ...
+
+    def epoch(self, index: int) -> Iterator[Batch]:
+        """Equal batches: tiles float32 (n, 28, 28) in [0, 1], labels int32 (n,); the same for an index."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainTiles:
+    """The examples as they are, shuffled anew in every epoch; a source for comparisons."""
+
+    examples: Examples
+    seed: int
+    batch_tiles: int = 128
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """How many whole batches there are; the rest waits for another epoch."""
+        return len(self.examples) // self.batch_tiles
+
+    def epoch(self, index: int) -> Iterator[Batch]:
+        """All whole batches in the order of this epoch."""
+        order = np.random.default_rng((self.seed, index)).permutation(len(self.examples))
+        for number in range(self.batches_per_epoch):
+            part = self.examples.at(order[number * self.batch_tiles : (number + 1) * self.batch_tiles])
+            yield part.tiles(), part.labels
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What came of a training; accuracies are shares of the plain MNIST parts, in [0, 1]."""
+
+    bundle: Bundle
+    preset: str
+    epochs: float
+    duration_s: float
+    validation_accuracy: float
+    test_accuracy: float
+    test_errors: int
+    test_tiles: int
+    parameters: int
+    multiply_adds: int
+
+
+def train(
+    preset: str,
+    data: Path | None,
+    output: Path,
+    *,
+    seed: int = 0,
+    epochs: float | None = None,
+    batches: TileSource | None = None,
+    labels: tuple[str, ...] = DIGIT_LABELS,
+    normaliser: Mapping[str, bool | int | float | str] | None = None,
+    time_limit_s: float | None = None,
+    processes: int = 0,
+    command: str = "",
+    progress: TextIO | None = None,
+) -> Summary:
+    """Train a preset (`mlp`, `mlp-dropout` or `digits`) and write it as a bundle into `output`.
+
+    `data` is an mnist.npz, or None for Keras' download. `digits` learns from `batches`, drawn in so many
+    other processes (0: in a thread of this one), whose labels index `labels`; its learning rate comes
+    down in time for `time_limit_s`. The others learn from MNIST alone. Progress goes to `progress`
+    (stderr). Raises UsageError for unknown presets, missing data and folders that hold something else.
+    """
+    if preset not in _PRESETS:
+        raise UsageError(f"There is no preset {preset!r}. There are: {', '.join(_PRESETS)}.")
+    if preset == "digits" and batches is None:
+        raise ValueError("the digits preset needs a source of batches")
+    with quiet_tensorflow(hide_gpus=False):
+        import keras
+
+        keras.utils.set_random_seed(seed)
+        mnist = load_mnist(data)
+    task = _Task(
+        mnist, *split_validation(mnist.train, seed, min(5_000, len(mnist.train) // 6)), seed, labels,
+        epochs, batches, time_limit_s, processes, progress or sys.stderr,
+    )  # fmt: skip
+    started_s = time.monotonic()
+    model, history = _PRESETS[preset](task)
+    duration_s = time.monotonic() - started_s
+    test = _figures(model, mnist.test)
+    validation = _figures(model, task.validation)
+    curves = _curves(history)
+    done = TrainingRun(
+        command=command or f"train --preset {preset}",
+        preset=preset,
+        data=mnist.source,
+        epochs=round(history.epochs_done, 2),
+        duration_s=round(duration_s, 1),
+    )
+    bundle = write_bundle(
+        output,
+        model,
+        labels=labels if preset == "digits" else DIGIT_LABELS,
+        normaliser=normaliser,
+        metrics={
+            f"MNIST test ({len(mnist.test):,} tiles)": test,
+            f"MNIST validation ({len(task.validation):,} tiles of the training part)": validation,
+        },
+        seed=seed,
+        training=done,
+        beside={CURVES_FILE: draw_curves(curves, f"{preset}: {test['accuracy']:.2%} of MNIST's test tiles")},
+    )
+    found = cost(model)
+    return Summary(
+        bundle=bundle,
+        preset=preset,
+        epochs=done.epochs,
+        duration_s=duration_s,
+        validation_accuracy=validation["accuracy"],
+        test_accuracy=test["accuracy"],
+        test_errors=int(test["errors"]),
+        test_tiles=len(mnist.test),
+        parameters=found.parameters,
+        multiply_adds=found.multiply_adds,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Everything that a preset is given."""
+
+    mnist: Mnist
+    examples: Examples
+    validation: Examples
+    seed: int
+    labels: tuple[str, ...]
+    epochs: float | None
+    batches: TileSource | None
+    time_limit_s: float | None
+    processes: int
+    progress: TextIO
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    """Keras' history, with how many epochs of the data each of its entries stands for."""
+
+    values: Mapping[str, list[float]]
+    epochs_per_entry: float
+    entries_per_validation: int
+    epochs_done: float
+
+
+def _train_mlp(task: _Task) -> tuple[Any, _History]:
+    return _fit_plain(mlp(), task, epochs=3, batch_tiles=32, patience_epochs=None)
+
+
+def _train_mlp_dropout(task: _Task) -> tuple[Any, _History]:
+    return _fit_plain(mlp_dropout(), task, epochs=60, batch_tiles=128, patience_epochs=6)
+
+
+def _fit_plain(
+    model: Any, task: _Task, epochs: int, batch_tiles: int, patience_epochs: int | None
+) -> tuple[Any, _History]:
+    """Adam on MNIST as it is; with patience, until the validation loss no longer falls."""
+    import keras
+
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    rounds = math.ceil(task.epochs or epochs)
+    callbacks = []
+    if patience_epochs is not None:
+        callbacks.append(
+            keras.callbacks.EarlyStopping("val_loss", patience=patience_epochs, restore_best_weights=True)
+        )
+    with _progress(task.progress, rounds, entry_epochs=1.0) as report:
+        history = model.fit(
+            task.examples.tiles(),
+            task.examples.labels,
+            batch_size=batch_tiles,
+            epochs=rounds,
+            validation_data=(task.validation.tiles(), task.validation.labels),
+            validation_batch_size=500,
+            callbacks=[*callbacks, keras.callbacks.LambdaCallback(on_epoch_end=report)],
+            verbose=0,
+        )
+    return model, _History(history.history, 1.0, 1, len(history.epoch))
+
+
+def _train_digits(task: _Task) -> tuple[Any, _History]:
+    """AdamW with a warm-up and a cosine, smoothed labels, clipped gradients, averaged weights."""
+    import keras
+
+    source = task.batches
+    assert source is not None  # noqa: S101 - train() has looked
+    steps = max(1, round((task.epochs or 20) * source.batches_per_epoch))
+    rounds = math.ceil(steps / ROUND_STEPS)
+    steps_per_round = math.ceil(steps / rounds)
+    clock = _Clock(rounds, task.time_limit_s, time.monotonic)
+    model = digits(len(task.labels))
+    model.compile(_optimizer(steps), _smoothed_loss(len(task.labels)), metrics=["accuracy"])
+    entry_epochs = steps_per_round / source.batches_per_epoch
+
+    def stop_in_time(index: int, _logs: Mapping[str, float] | None) -> None:
+        model.stop_training = model.stop_training or clock.is_over(index + 1)
+
+    with (
+        _progress(task.progress, rounds, entry_epochs) as report,
+        drawn_batches(source, task.processes) as batches,
+    ):
+        history = model.fit(
+            ((tiles[..., None], labels) for tiles, labels in batches),
+            steps_per_epoch=steps_per_round,
+            shuffle=False,  # the source has done it
+            epochs=rounds,
+            validation_data=(task.validation.tiles()[..., None], task.validation.labels),
+            validation_batch_size=500,
+            validation_freq=ROUNDS_PER_VALIDATION,
+            callbacks=[
+                keras.callbacks.LearningRateScheduler(lambda index, _rate: learning_rate(clock.share(index))),
+                keras.callbacks.LambdaCallback(on_epoch_end=report),
+                keras.callbacks.LambdaCallback(on_epoch_end=stop_in_time),
+            ],
+            verbose=0,
+        )
+    done = len(history.epoch) * entry_epochs
+    return model, _History(history.history, entry_epochs, ROUNDS_PER_VALIDATION, done)
+
+
+_PRESETS: dict[str, Callable[[_Task], tuple[Any, _History]]] = {
+    "mlp": _train_mlp,
+    "mlp-dropout": _train_mlp_dropout,
+    "digits": _train_digits,
+}
+PRESETS = tuple(_PRESETS)
+
+
+def learning_rate(share: float) -> float:
+    """The rate when this share of the training, in [0, 1], is done: a linear warm-up, then a cosine."""
+    if share < WARM_UP_SHARE:
+        # Half a round is already done at the start, so that the first steps move, too.
+        return PEAK_LEARNING_RATE * max(share, WARM_UP_SHARE / 10) / WARM_UP_SHARE
+    along = min(1.0, (share - WARM_UP_SHARE) / (1 - WARM_UP_SHARE))
+    height = (1 + math.cos(math.pi * along)) / 2
+    return FINAL_LEARNING_RATE + (PEAK_LEARNING_RATE - FINAL_LEARNING_RATE) * height
+
+
+class _Clock:
+    """How much of a training is done: by rounds, or by time where that runs out first."""
+
+    def __init__(self, rounds: int, limit_s: float | None, now_s: Callable[[], float]) -> None:
+        self._rounds = rounds
+        self._limit_s = limit_s
+        self._now_s = now_s
+        self._started_s = now_s()
+
+    def share(self, rounds_done: int) -> float:
+        """The share of the training that is done, in [0, 1]; the larger of rounds and time."""
+        share = rounds_done / self._rounds
+        if self._limit_s is not None:
+            share = max(share, (self._now_s() - self._started_s) / self._limit_s)
+        return min(1.0, share)
+
+    def is_over(self, rounds_done: int) -> bool:
+        """Whether another round would end after the limit."""
+        if self._limit_s is None:
+            return False
+        elapsed_s = self._now_s() - self._started_s
+        return elapsed_s + elapsed_s / max(rounds_done, 1) > self._limit_s
+
+
+def _optimizer(steps: int) -> Any:
+    import keras
+
+    optimizer = keras.optimizers.AdamW(
+        learning_rate=PEAK_LEARNING_RATE,
+        weight_decay=WEIGHT_DECAY,
+        global_clipnorm=GRADIENT_NORM,
+        use_ema=True,
+        # The average begins at the random start and must forget it also in a short run.
+        ema_momentum=1 - max(1e-3, min(0.1, 10 / steps)),
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    return optimizer
+
+
+def _smoothed_loss(labels: int) -> Callable[[Any, Any], Any]:
+    """Cross-entropy of logits against labels that keep a little doubt (Szegedy et al., arXiv 1512.00567)."""
+    import keras
+
+    smoothed = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING)
+
+    def loss(truth: Any, logits: Any) -> Any:
+        flat = keras.ops.reshape(keras.ops.cast(truth, "int32"), (-1,))
+        return smoothed(keras.ops.one_hot(flat, labels), logits)
+
+    return loss
+
+
+def _figures(model: Any, examples: Examples) -> dict[str, float]:
+    """Accuracy over the ten digits; where there are other classes, also the share taken for no digit."""
+    inputs = examples.tiles().reshape(-1, *model.input_shape[1:])
+    outputs = np.asarray(model.predict(inputs, batch_size=500, verbose=0))
+    errors = int((outputs[:, :10].argmax(axis=1) != examples.labels).sum())
+    figures = {"accuracy": 1 - errors / len(examples), "errors": float(errors)}
+    if outputs.shape[1] > 10:
+        figures["taken_for_no_digit"] = float((outputs.argmax(axis=1) >= 10).mean())
+    return figures
+
+
+def _curves(history: _History) -> list[Curve]:
+    curves = []
+    for measure in ("loss", "accuracy"):
+        for part, key, every in (
+            ("training", measure, 1),
+            ("validation", f"val_{measure}", history.entries_per_validation),
+        ):
+            values = history.values.get(key, [])
+            epochs = [(place + 1) * every * history.epochs_per_entry for place in range(len(values))]
+            if values:
+                curves.append(Curve(measure, part, epochs, values))
+    return curves
+
+
+# --- Progress ---------------------------------------------------------------------------------------
+
+_Report = Callable[[int, Mapping[str, float] | None], None]
+
+
+@contextmanager
+def _progress(stream: TextIO, rounds: int, entry_epochs: float) -> Iterator[_Report]:
+    """A callback for Keras: a bar on a terminal, elsewhere one line an epoch."""
+
+    def describe(index: int, logs: Mapping[str, float] | None) -> str:
+        figures = " ".join(
+            f"{name} {value:.4f}" for name, value in (logs or {}).items() if name != "learning_rate"
+        )
+        return f"epoch {(index + 1) * entry_epochs:.2f} of {rounds * entry_epochs:.2f}: {figures}"
+
+    if not stream.isatty():
+        every = max(1, round(1 / entry_epochs))
+
+        def print_line(index: int, logs: Mapping[str, float] | None) -> None:
+            if (index + 1) % every == 0 or index + 1 == rounds:
+                print(describe(index, logs), file=stream, flush=True)
+
+        yield print_line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=stream)) as bar:
+        work = bar.add_task("starting", total=rounds)
+
+        def move_bar(index: int, logs: Mapping[str, float] | None) -> None:
+            bar.update(work, completed=index + 1, description=describe(index, logs))
+
+        yield move_bar
+
+
+# --- Drawing tiles beside the training --------------------------------------------------------------
+
+_QUEUED_BATCHES = 8  # a process: 400 KB each at 128 tiles
+_PATIENCE_S = 5.0  # between two looks whether a silent process is still alive
+
+
+@contextmanager
+def drawn_batches(source: TileSource, processes: int) -> Iterator[Iterator[Batch]]:
+    """Batches without end, epoch after epoch; drawn by so many processes, or by the caller's thread for 0.
+
+    The order depends on `source` and `processes` alone: process k draws the epochs k, k + processes, …
+    and gives its batches in turn with the others. An error in a process is raised here, as RuntimeError.
+    """
+    if processes == 0:
+        yield (batch for index in _naturals() for batch in source.epoch(index))
+        return
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    queues = [context.Queue(_QUEUED_BATCHES) for _ in range(processes)]
+    workers = [
+        context.Process(target=_draw_into, args=(each, source, first, processes), daemon=True)
+        for first, each in enumerate(queues)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        yield _in_turn(list(zip(workers, queues, strict=True)))
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+
+
+def _naturals(first: int = 0, step: int = 1) -> Iterator[int]:
+    index = first
+    while True:
+        yield index
+        index += step
+
+
+def _draw_into(batches: Any, source: TileSource, first: int, step: int) -> None:
+    try:
+        for index in _naturals(first, step):
+            for batch in source.epoch(index):
+                batches.put(batch)
+    except Exception as error:  # told to the parent, which raises it
+        batches.put(f"{type(error).__name__}: {error}")
+
+
+def _in_turn(workers: list[tuple[Any, Any]]) -> Iterator[Batch]:
+    while True:
+        for worker, batches in workers:
+            found = None
+            while found is None:
+                try:
+                    found = batches.get(timeout=_PATIENCE_S)
+                except queue.Empty:
+                    if not worker.is_alive():
+                        raise RuntimeError(f"a drawing process ended with code {worker.exitcode}") from None
+            if isinstance(found, str):
+                raise RuntimeError(f"a drawing process failed: {found}")  # noqa: TRY004 - a message, not a type
+            yield found
