@@ -19,6 +19,9 @@ MAX_MARKS = 64  # a page of a thousand specks is no page of digits: the largest 
 FINE_MARK_PX = 40  # marks lower than this at working resolution are cut from the full page
 
 
+_EDGE = np.ones((5, 5), np.uint8)  # how far the soft edge of a stroke reaches, in working pixels
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Mark:
     """One sign on the page.
@@ -53,6 +56,14 @@ class _Piece:
     def extent(self) -> int:
         return max(self.width, self.height)
 
+    def is_within(self, other: _Piece) -> bool:
+        return (
+            self.x >= other.x
+            and self.y >= other.y
+            and self.right <= other.right
+            and self.bottom <= other.bottom
+        )
+
     def joined(self, other: _Piece) -> _Piece:
         return _Piece(
             self.labels + other.labels,
@@ -73,7 +84,7 @@ def find_marks(page: Page) -> list[Mark]:
     if ink_map.core < MIN_CONTRAST:
         return []
     labels, pieces = _pieces(ink_map, mask)
-    marks = _drop_border_lines(_join(_drop_specks(pieces)), labels, ink_map)
+    marks = _drop_border_lines(_join(_drop_specks(pieces, labels.shape[1], labels.shape[0])), labels, ink_map)
     marks = sorted(marks, key=lambda mark: mark.area_px, reverse=True)[:MAX_MARKS]
     return [_cut(page, ink_map, labels, piece) for piece in _in_reading_order(marks)]
 
@@ -83,12 +94,20 @@ def floor_of(ink_map: InkMap) -> float:
     return float(np.clip(2.5 * ink_map.noise + QUANTUM, QUANTUM, 0.35 * ink_map.core))
 
 
+def link_of(ink_map: InkMap) -> float:
+    """The contrast that links two parts of a stroke: what is fainter may border a stroke, never join two.
+
+    On a clean page it is the floor; on printed or noisy paper it rises above the pattern of the paper.
+    """
+    return float(np.clip(5.0 * ink_map.noise, floor_of(ink_map), 0.35 * ink_map.core))
+
+
 # --- what is no writing: scan edges, ruled lines, frames -------------------------------------------
 
 
 def _clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
     """The ink map and its mask without scan edges and ruled lines, core and noise measured anew."""
-    mask = (ink_map.ink > floor_of(ink_map)).astype(np.uint8)
+    mask = (ink_map.ink > link_of(ink_map)).astype(np.uint8)
     alien = _scan_edges(ink_map)
     lines = _ruled_lines(ink_map)
     if lines is not None:
@@ -101,7 +120,7 @@ def _clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
         return ink_map, mask  # nothing is left: then it was the writing itself
     solid = rest[rest > 0.3 * peak]
     cleaned = replace(ink_map, ink=rest, core=quantile(solid, 0.75))
-    return cleaned, (rest > floor_of(cleaned)).astype(np.uint8)
+    return cleaned, (rest > link_of(cleaned)).astype(np.uint8)
 
 
 def _scan_edges(ink_map: InkMap) -> Mask | None:
@@ -211,17 +230,30 @@ def _pieces(ink_map: InkMap, mask: Mask) -> tuple[npt.NDArray[np.int32], list[_P
     return labels, pieces
 
 
-def _drop_specks(pieces: list[_Piece]) -> list[_Piece]:
-    """Without what is far smaller than the largest piece: dust, punctuation, crumbs of a torn edge."""
+def _drop_specks(pieces: list[_Piece], width: int, height: int) -> list[_Piece]:
+    """Without what is far smaller than the largest piece: dust, punctuation, what a neighbour left in the cut.
+
+    A crumb within the largest piece changes no box and stays; one beside it would move the digit.
+    """
     if not pieces:
         return []
+    main = max(pieces, key=lambda piece: piece.area_px)
     largest = max(piece.extent for piece in pieces)
-    area_px = max(piece.area_px for piece in pieces)
-    return [
-        piece
-        for piece in pieces
-        if piece.extent >= max(0.12 * largest, 3) and piece.area_px >= max(0.01 * area_px, 4)
-    ]
+
+    def is_speck(piece: _Piece) -> bool:
+        if piece.extent < max(0.12 * largest, 3) or piece.area_px < max(0.01 * main.area_px, 4):
+            return True
+        if piece.is_within(main):
+            return False
+        is_cut_off = piece.x == 0 or piece.y == 0 or piece.right == width or piece.bottom == height
+        if is_cut_off:
+            return piece.extent < 0.4 * main.extent and piece.area_px < 0.15 * main.area_px
+        # A full stop or comma stands low and beside; a flag, a bar, an arm does not.
+        is_low = piece.y > main.y + 0.6 * main.height
+        is_beside = piece.x > main.right - 0.1 * main.width or piece.right < main.x + 0.1 * main.width
+        return piece.extent < (0.35 if is_low and is_beside else 0.2) * main.extent
+
+    return [piece for piece in pieces if not is_speck(piece)]
 
 
 def _join(pieces: list[_Piece]) -> list[_Piece]:
@@ -307,9 +339,9 @@ def _cut(page: Page, ink_map: InkMap, labels: npt.NDArray[np.int32], piece: _Pie
     x, y = max(0, piece.x - margin), max(0, piece.y - margin)
     right, bottom = min(width, piece.right + margin), min(height, piece.bottom + margin)
     window = labels[y:bottom, x:right]
-    own = window == piece.labels[0]
-    for label in piece.labels[1:]:
-        own |= window == label
+    core = np.isin(window, piece.labels) if len(piece.labels) > 1 else window == piece.labels[0]
+    # The soft edge of a stroke lies below the level that links: what borders the own core belongs to it.
+    own = (cv2.dilate(core.astype(np.uint8), _EDGE) > 0) & (core | (window == 0))
     floor = floor_of(ink_map)
     step = ink_map.step
     if step > 1 and piece.extent < FINE_MARK_PX:
@@ -322,7 +354,7 @@ def _cut(page: Page, ink_map: InkMap, labels: npt.NDArray[np.int32], piece: _Pie
     else:
         ink = ink_map.ink[y:bottom, x:right].copy()
         scale = step
-    ink[~own] = 0.0
+    ink[~own | (ink <= floor)] = 0.0
     # From the floor up, so that the edge of the mask is no step; on a clean page this changes nothing.
     if floor > 2 * QUANTUM:
         ink = np.clip((ink - floor) * np.float32(1 / (1 - floor)), 0, 1)
