@@ -1,0 +1,188 @@
+"""The straight line from arrivals to outcomes, with a classifier that needs no TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from worker.errors import WorldError
+from worker.intake.arrivals import Arrival, Kind
+from worker.outcome import Outcome, Status
+from worker.reading import NotYet, Reader, ReadingSettings
+from worker.reasons import ReasonCode
+from worker.recognition.decision import Thresholds
+from worker.vision.decoding import Limits
+from worker.vision.normalization import NormalizerSettings
+
+
+class AlwaysThree:
+    """Reads every tile as a three, and remembers how many tiles it was asked for at once."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        self.calls.append(len(tiles))
+        logits = np.zeros((len(tiles), 10), np.float32)
+        logits[:, 3] = 20
+        return logits
+
+
+CLASSIFIER = AlwaysThree()
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    settings = ReadingSettings(
+        limits=Limits(max_file_bytes=200_000, max_pixels=1_000_000),
+        normalizer=NormalizerSettings(),
+        temperature=1.0,
+        thresholds=Thresholds(accept=0.9, digit=0.5),
+        annotate="review",
+        annotated_max_side_px=1000,
+    )
+    reader = Reader(str(tmp_path), CLASSIFIER, settings, threads=2)
+    yield reader
+    reader.close()
+
+
+def _page(marks: int = 1) -> bytes:
+    page = np.full((80, 40 + 60 * marks), 255, np.uint8)
+    for index in range(marks):
+        cv2.ellipse(page, (50 + 60 * index, 40), (14, 25), 0, 0, 360, 0, 4)
+    return cv2.imencode(".png", page)[1].tobytes()
+
+
+def _arrive(folder: Path, name: str, data: bytes, *, is_final: bool = False) -> Arrival:
+    (folder / name).write_bytes(data)
+    return _seen(folder, name, is_final=is_final)
+
+
+def _seen(folder: Path, name: str, kind: Kind = Kind.FILE, *, is_final: bool = False) -> Arrival:
+    status = os.lstat(folder / name)
+    return Arrival(
+        name,
+        kind,
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        1.0,
+        is_final,
+    )
+
+
+def _outcome(reader: Reader, arrival: Arrival) -> Outcome:
+    (answer,) = reader.read([arrival])
+    assert isinstance(answer, Outcome)
+    return answer
+
+
+def test_a_batch_is_answered_in_its_order_and_recognised_in_one_call(reader: Reader, tmp_path: Path) -> None:
+    CLASSIFIER.calls.clear()
+    arrivals = [
+        _arrive(tmp_path, "one.png", _page()),
+        _arrive(tmp_path, "text.png", b"no picture"),
+        _arrive(tmp_path, "two.png", _page(2)),
+        _arrive(tmp_path, "blank.png", cv2.imencode(".png", np.full((50, 50), 255, np.uint8))[1].tobytes()),
+    ]
+    answers = reader.read(arrivals)
+    assert [answer.arrival.name for answer in answers] == ["one.png", "text.png", "two.png", "blank.png"]
+    assert CLASSIFIER.calls == [3]
+    outcomes = [answer for answer in answers if isinstance(answer, Outcome)]
+    assert [outcome.text for outcome in outcomes] == ["3", None, "??", ""]
+    assert [outcome.reason and outcome.reason.code for outcome in outcomes] == [
+        None, ReasonCode.UNSUPPORTED_FORMAT, ReasonCode.SEVERAL_DIGITS, ReasonCode.NO_INK,
+    ]  # fmt: skip
+
+
+def test_pictures_are_drawn_only_where_they_are_asked_for(reader: Reader, tmp_path: Path) -> None:
+    assert _outcome(reader, _arrive(tmp_path, "read.png", _page())).picture is None
+    picture = _outcome(reader, _arrive(tmp_path, "review.png", _page(2))).picture
+    assert picture is not None
+    assert cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR) is not None
+
+
+@pytest.mark.parametrize(
+    ("data", "code"), [(b"", ReasonCode.EMPTY_FILE), (_page()[:-15], ReasonCode.TRUNCATED)]
+)
+def test_an_unfinished_file_fails_only_when_it_is_final(
+    reader: Reader, tmp_path: Path, data: bytes, code: ReasonCode
+) -> None:
+    (answer,) = reader.read([_arrive(tmp_path, "a.png", data)])
+    assert answer == NotYet(answer.arrival, "unfinished")
+    failed = _outcome(reader, _arrive(tmp_path, "a.png", data, is_final=True))
+    assert failed.status is Status.FAILED
+    assert failed.reason is not None
+    assert failed.reason.code is code
+    assert failed.width == (None if code is ReasonCode.EMPTY_FILE else 100)
+
+
+def test_a_file_that_changed_vanished_or_became_a_link_is_no_error(reader: Reader, tmp_path: Path) -> None:
+    changed = _arrive(tmp_path, "changed.png", _page())
+    (tmp_path / "changed.png").write_bytes(_page(2))
+    gone = _arrive(tmp_path, "gone.png", _page())
+    (tmp_path / "gone.png").unlink()
+    replaced = _arrive(tmp_path, "replaced.png", _page())
+    (tmp_path / "replaced.png").unlink()
+    (tmp_path / "replaced.png").symlink_to("changed.png")
+    answers = reader.read([changed, gone, replaced])
+    assert [answer.why for answer in answers if isinstance(answer, NotYet)] == [
+        "changed",
+        "vanished",
+        "changed",
+    ]
+
+
+def test_what_is_no_file_is_never_opened(reader: Reader, tmp_path: Path) -> None:
+    (tmp_path / "link.png").symlink_to("/nonexistent")
+    os.mkfifo(tmp_path / "fifo.png")
+    for name, kind in (("link.png", Kind.LINK), ("fifo.png", Kind.FIFO)):
+        outcome = _outcome(reader, _seen(tmp_path, name, kind))
+        assert outcome.reason is not None
+        assert outcome.reason.code is ReasonCode.NOT_A_FILE
+        assert outcome.sha256 is None
+
+
+def test_too_many_bytes_are_refused_unread(reader: Reader, tmp_path: Path) -> None:
+    outcome = _outcome(reader, _arrive(tmp_path, "large.png", _page() + bytes(300_000)))
+    assert outcome.reason is not None
+    assert outcome.reason.code is ReasonCode.TOO_MANY_BYTES
+    assert outcome.sha256 is None
+    assert outcome.size_bytes is not None
+    assert outcome.size_bytes > 300_000
+
+
+def test_a_fault_of_the_world_is_never_blamed_on_a_picture(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrival = _arrive(tmp_path, "a.png", _page())
+
+    def broken_disk(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "read", broken_disk)
+    with pytest.raises(WorldError, match=r"a\.png"):
+        reader.read([arrival])
+
+
+def test_a_file_that_may_not_be_read_fails_by_itself(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrival = _arrive(tmp_path, "secret.png", _page())
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    outcome = _outcome(reader, arrival)
+    assert outcome.reason is not None
+    assert outcome.reason.code is ReasonCode.NOT_READABLE
+    assert outcome.size_bytes == arrival.size_bytes
