@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from worker.errors import ModelError
 from worker.reading import Reader, ReadingSettings
-from worker.recognition.bundle import Bundle, Card
+from worker.recognition.bundle import Bundle
+from worker.recognition.card import Card
 from worker.recognition.decision import Thresholds
 from worker.settings import Settings
 from worker.vision.decoding import Limits

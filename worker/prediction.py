@@ -19,7 +19,7 @@ from worker.outcome import Outcome, Status
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from worker.recognition.bundle import Card
+    from worker.recognition.card import Card
 
 BATCH = 64
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from worker.delivery import outbox as outbox_module
+from worker.delivery import disk
 from worker.delivery.outbox import Durability, Fate, Outbox
 from worker.errors import WorldError
 from worker.intake.arrivals import Arrival, Kind
@@ -180,7 +180,7 @@ def dies_at(step: int, desk: Desk) -> bool:
 
 def refuse_renames_out_of_the_inbox() -> None:
     """Make inbox and outbox two mounts."""
-    real_fresh, real_rename = outbox_module.rename_fresh, os.rename
+    real_fresh, real_rename = disk.rename_fresh, os.rename
 
     def across(real: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
         def rename(source: Any, target: Any) -> None:
@@ -190,7 +190,7 @@ def refuse_renames_out_of_the_inbox() -> None:
 
         return rename
 
-    outbox_module.rename_fresh = across(real_fresh)  # type: ignore[assignment]
+    disk.rename_fresh = across(real_fresh)  # type: ignore[assignment]
     os.rename = across(real_rename)  # type: ignore[assignment]
 
 

@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 
-from worker.delivery import outbox as outbox_module
+from worker.delivery import disk
 from worker.delivery.journal import JournalTooNewError
-from worker.delivery.outbox import Delivery, Fate, FolderLock, Outbox
+from worker.delivery.lock import FolderLock
+from worker.delivery.outbox import Delivery, Fate, Outbox
 from worker.errors import FoldersError, OwnedElsewhereError, WorldError
 from worker.intake.arrivals import Arrival, Kind
 from worker.outcome import AnnotatedPicture, Outcome, Status
@@ -538,14 +539,14 @@ def test_no_entry_is_sealed_before_its_files_are_synced(desk: Desk) -> None:
 def inbox_says(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Make the inbox let nothing go, or let it go again: what a sticky or read-only folder does."""
     refusing = [False]
-    real = outbox_module.rename_fresh
+    real = disk.rename_fresh
 
     def rename(source: str, target: str) -> None:
         if refusing[0] and "/inbox/" in source and "/.digit-worker/" not in source:
             raise PermissionError(errno.EPERM, "refused", source)
         real(source, target)
 
-    monkeypatch.setattr(outbox_module, "rename_fresh", rename)
+    monkeypatch.setattr(disk, "rename_fresh", rename)
 
     def let(refused: str) -> None:
         refusing[0] = refused == "nothing goes"
@@ -600,7 +601,7 @@ def test_a_stuck_original_that_was_exchanged_is_a_new_drop(
 def test_an_outbox_that_refuses_is_the_worlds_fault(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.drop("b.png")
     outcome = desk.read("b.png")
-    real = outbox_module.rename_fresh
+    real = disk.rename_fresh
     refused = [True]
 
     def rename(source: str, target: str) -> None:
@@ -608,7 +609,7 @@ def test_an_outbox_that_refuses_is_the_worlds_fault(desk: Desk, monkeypatch: pyt
             raise PermissionError(errno.EACCES, "refused", target)
         real(source, target)
 
-    monkeypatch.setattr(outbox_module, "rename_fresh", rename)
+    monkeypatch.setattr(disk, "rename_fresh", rename)
     monkeypatch.setattr(os, "access", lambda *_: not refused[0])
     with pytest.raises(WorldError):
         desk.commit(outcome)
@@ -624,7 +625,7 @@ def test_an_outbox_that_refuses_is_the_worlds_fault(desk: Desk, monkeypatch: pyt
 @pytest.fixture
 def two_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refuse renames from inbox to outbox, as two mounts do."""
-    real_fresh, real_rename = outbox_module.rename_fresh, os.rename
+    real_fresh, real_rename = disk.rename_fresh, os.rename
 
     def crosses(source: str, target: str) -> None:
         if "/inbox/" in str(source) and "/outbox/" in str(target):
@@ -638,7 +639,7 @@ def two_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
         crosses(source, target)
         real_rename(source, target)
 
-    monkeypatch.setattr(outbox_module, "rename_fresh", rename_fresh)
+    monkeypatch.setattr(disk, "rename_fresh", rename_fresh)
     monkeypatch.setattr(os, "rename", rename)
 
 
@@ -748,13 +749,13 @@ def test_a_file_system_without_noreplace_is_served_too(desk: Desk, monkeypatch: 
 
         syncfs = staticmethod(lambda _fd: 0)
 
-    monkeypatch.setattr(outbox_module, "_libc", OldFileSystem)
+    monkeypatch.setattr(disk, "_libc", OldFileSystem)
     for content in (b"1", b"2"):
         desk.drop("b.png", content)
         desk.answer("b.png")
     assert len(desk.shown()) == 6
     with pytest.raises(FileExistsError):
-        outbox_module.rename_fresh(str(desk.outbox / "b.png.json"), str(desk.outbox / "done/b.png"))
+        disk.rename_fresh(str(desk.outbox / "b.png.json"), str(desk.outbox / "done/b.png"))
 
 
 # Locks

@@ -15,15 +15,8 @@ import pytest
 
 from worker.errors import ModelError, UsageError
 from worker.recognition import bundle as bundles
-from worker.recognition.bundle import (
-    Bundle,
-    Logits,
-    Tiles,
-    draw_known_tiles,
-    read_card,
-    write_bundle,
-    write_card,
-)
+from worker.recognition.bundle import Bundle, draw_known_tiles, write_bundle
+from worker.recognition.card import Logits, Tiles, read_card, write_card
 from worker.recognition.classifier import CHUNK_SIZES, Classifier, classify_all, plan_chunks, quiet_tensorflow
 from worker.training.architectures import (
     MAX_DIGITS_BYTES,

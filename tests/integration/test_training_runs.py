@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from worker.errors import UsageError
-from worker.recognition.bundle import DIGIT_LABELS, Bundle
+from worker.recognition.bundle import Bundle
+from worker.recognition.card import DIGIT_LABELS
 from worker.recognition.classifier import Classifier
 from worker.training import trainer
 from worker.training.datasets import Examples, load_mnist, split_validation

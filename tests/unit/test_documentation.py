@@ -18,7 +18,7 @@ from worker.delivery.records import Record, json_schema
 from worker.delivery.table import COLUMNS
 from worker.errors import ExitCode
 from worker.reasons import ReasonCode
-from worker.recognition.bundle import Card
+from worker.recognition.card import Card
 from worker.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

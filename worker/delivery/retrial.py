@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from worker.delivery.disk import HIDDEN, digest_of, rename_fresh
 from worker.delivery.names import DONE, FAILED, printable
-from worker.delivery.outbox import HIDDEN, digest_of, rename_fresh
 from worker.delivery.shelf import Shelved, shelved_records
 from worker.errors import ExitCode, FoldersError
 

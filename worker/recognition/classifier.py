@@ -17,15 +17,8 @@ from typing import Protocol
 import numpy as np
 
 from worker.errors import ModelError
-from worker.recognition.bundle import (
-    SELF_TEST_TILES,
-    Bundle,
-    Card,
-    Logits,
-    Tiles,
-    draw_known_tiles,
-    to_logits,
-)
+from worker.recognition.bundle import SELF_TEST_TILES, Bundle, draw_known_tiles, to_logits
+from worker.recognition.card import Card, Logits, Tiles
 from worker.vision.page import TILE_PX
 
 # Tiles go through the engine in chunks of just these sizes, the last one filled up with empty tiles: one

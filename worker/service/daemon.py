@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 from worker import __version__
-from worker.delivery.outbox import FolderLock, Outbox
+from worker.delivery.lock import FolderLock
+from worker.delivery.outbox import Outbox
 from worker.errors import ExitCode, FoldersError, WorldError
 from worker.intake.arrivals import IgnoreRules, Inbox, SettleRule
 from worker.intake.queue import Hints, Intake

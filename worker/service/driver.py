@@ -25,7 +25,7 @@ from worker.intake.watcher import Watcher
 from worker.logs import get_log
 from worker.outcome import Outcome, Status
 from worker.reading import Answer, Reader
-from worker.recognition.bundle import Card
+from worker.recognition.card import Card
 from worker.service.health import write_status
 from worker.service.pause import Pause
 from worker.service.signals import StopSignals, Wake

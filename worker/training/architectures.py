@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from worker.recognition.bundle import Architecture, inspect_config
+from worker.recognition.inspection import Architecture, inspect_config
 from worker.vision.page import TILE_PX
 
 # What the model that ships may cost; tests hold `digits` to it.
@@ -67,7 +67,8 @@ def digits(labels: int = 13) -> Any:
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dropout(0.3)(x)
     x = keras.layers.Dense(128, activation="relu")(x)
-    return keras.Model(inputs, keras.layers.Dense(labels)(x), name="digits")
+    logits = keras.layers.Dense(labels, dtype="float32")(x)  # whatever the layers before compute in
+    return keras.Model(inputs, logits, name="digits")
 
 
 def _convolve(x: Any, channels: int, strides: int = 1) -> Any:

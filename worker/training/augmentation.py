@@ -196,6 +196,50 @@ def _specks(page: Float, rng: Rng) -> None:
         cv2.circle(page, centre, int(rng.integers(0, 2)), float(rng.uniform(0, 255)), -1)
 
 
+def draw_blank(rng: Rng) -> Grey:
+    """A page, uint8, without any writing: rough, ruled, spotted, folded, badly lit, or all of it."""
+    height, width = (int(side) for side in rng.integers(60, 180, 2))
+    level = float(rng.uniform(110, 250))
+    page = np.full((height, width), level, np.float32)
+    page += _texture(height, width, rng, float(rng.uniform(0, 9)))
+    if rng.random() < 0.4:
+        _rule(page, rng, level)
+    for _ in range(int(rng.integers(0, 4))):
+        _blot(page, rng, level)
+    if rng.random() < 0.3:
+        page = _fold(page, rng)
+    page *= _light(height, width, rng, 0.6)
+    if rng.random() < 0.5:
+        page = np.asarray(cv2.GaussianBlur(page, (0, 0), float(rng.uniform(0.3, 2.5))), np.float32)
+    page += rng.standard_normal((height, width), np.float32) * np.float32(rng.uniform(0, 14))
+    _specks(page, rng)
+    return np.asarray(np.clip(page + 0.5, 0, 255), np.uint8)
+
+
+def _blot(page: Float, rng: Rng, level: float) -> None:
+    """A stain with a soft edge, or the rim that a drop leaves, in place."""
+    height, width = page.shape
+    stain = np.zeros_like(page)
+    centre = (int(rng.integers(0, width)), int(rng.integers(0, height)))
+    axes = (int(rng.integers(3, 60)), int(rng.integers(3, 60)))
+    thickness = -1 if rng.random() < 0.6 else int(rng.integers(1, 5))
+    cv2.ellipse(stain, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1.0, thickness)
+    stain = np.asarray(cv2.GaussianBlur(stain, (0, 0), float(rng.uniform(0.8, 12))), np.float32)
+    page -= stain * np.float32(rng.uniform(0.03, 0.35) * level)
+
+
+def _fold(page: Float, rng: Rng) -> Float:
+    """One side of a crease a little darker, and the crease itself."""
+    height, width = page.shape
+    columns, rows = _grid(height, width)
+    angle = rng.uniform(0, np.pi)
+    x, y = rng.uniform(0.2, 0.8) * width, rng.uniform(0.2, 0.8) * height
+    beyond = (columns - x) * np.cos(angle) + (rows - y) * np.sin(angle)
+    darker = 1 - np.float32(rng.uniform(0, 0.15)) * (beyond > 0)
+    crease = 1 - np.float32(rng.uniform(-0.1, 0.25)) * np.exp(-((beyond / rng.uniform(0.5, 2.5)) ** 2))
+    return np.asarray(page * darker * crease, np.float32)
+
+
 def cut(page: Grey) -> list[Mark]:
     """The marks that the production cutter finds."""
     return find_marks(Page(page))

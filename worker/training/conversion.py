@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.errors import ModelError
-from worker.recognition.bundle import Bundle, TrainingRun, draw_known_tiles, write_bundle
+from worker.recognition.bundle import Bundle, draw_known_tiles, write_bundle
+from worker.recognition.card import TrainingRun
 from worker.recognition.classifier import quiet_tensorflow
 from worker.training.datasets import Examples, load_mnist
 from worker.vision.page import TILE_PX

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worker.training import pen
-from worker.training.augmentation import Damage, lay_on_page, main_tile, thicken, warp
+from worker.training.augmentation import Damage, cut, draw_blank, lay_on_page, main_tile, thicken, warp
+from worker.training.marks import draw_fragment, draw_non_digit, draw_several
+from worker.training.pen import draw_digit
 from worker.vision.normalization import normalize
 
 Float = npt.NDArray[np.float32]
@@ -32,12 +33,12 @@ BLOCK = 2_000  # tiles drawn from one seed; the unit of work of a process
 class Recipe:
     """Which share of the corpus comes from where; the shares sum to 1."""
 
-    mnist_warped: float = 0.44  # MNIST digits, warped only
-    mnist_on_page: float = 0.16  # MNIST digits, warped, on a simulated page
-    pen_on_page: float = 0.24  # digits of the pen, on a simulated page
-    other: float = 0.07  # letters, scribbles, lines, stains
+    mnist_warped: float = 0.50  # MNIST digits, warped only
+    mnist_on_page: float = 0.14  # MNIST digits, warped, on a simulated page
+    pen_on_page: float = 0.22  # digits of the pen, on a simulated page
+    other: float = 0.06  # letters, scribbles, lines, stains
     fragment: float = 0.04  # halves of digits
-    several: float = 0.05  # two or three digits in one
+    several: float = 0.04  # two or three digits in one
 
 
 # Halves that a person would still read as a digit: no outliers. (digit, which half)
@@ -118,16 +119,27 @@ class Corpus:
 
     def _pen_on_page(self, rng: Rng) -> tuple[Float | None, int]:
         label = int(rng.integers(10))
-        return main_tile(lay_on_page(pen.draw_digit(label, rng), rng, self._damage)), label
+        return main_tile(lay_on_page(draw_digit(label, rng), rng, self._damage)), label
 
     # --- outliers -------------------------------------------------------------------------------
 
     def _other(self, rng: Rng) -> tuple[Float | None, int]:
-        return main_tile(lay_on_page(pen.draw_non_digit(rng), rng, self._damage)), OTHER
+        if rng.random() < 0.3:
+            return self._paper(rng), OTHER
+        return main_tile(lay_on_page(draw_non_digit(rng), rng, self._damage)), OTHER
+
+    def _paper(self, rng: Rng) -> Float | None:
+        """What the cutter takes for a mark on paper that nobody has written on."""
+        for _ in range(20):
+            # An upright bar is how most people write a 1, wherever it comes from.
+            marks = [mark for mark in cut(draw_blank(rng)) if mark.box.height < 2 * mark.box.width]
+            if marks:
+                return normalize(marks[int(rng.integers(len(marks)))].ink)
+        return None
 
     def _fragment(self, rng: Rng) -> tuple[Float | None, int]:
         if rng.random() < 0.35:
-            return main_tile(lay_on_page(pen.draw_fragment(rng), rng, self._damage)), FRAGMENT
+            return main_tile(lay_on_page(draw_fragment(rng), rng, self._damage)), FRAGMENT
         ink, label = self._large(rng)
         half = str(rng.choice(("top", "bottom", "left", "right")))
         if (label, half) in _READABLE_HALVES:
@@ -136,7 +148,7 @@ class Corpus:
 
     def _several(self, rng: Rng) -> tuple[Float | None, int]:
         if rng.random() < 0.35:
-            return normalize(pen.draw_several(rng)), SEVERAL
+            return normalize(draw_several(rng)), SEVERAL
         left, right = self._large(rng)[0], self._large(rng)[0]
         return normalize(_side_by_side(left, right, rng)), SEVERAL
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worker.recognition.bundle import ChosenThresholds, write_card
+from worker.recognition.card import ChosenThresholds, write_card
 from worker.recognition.classifier import Classifier
 from worker.training.calibration import fit
 from worker.training.corpus import BLOCK, LABELS, draw_blocks
@@ -16,8 +16,8 @@ from worker.training.datasets import Examples, load_mnist, split_validation
 from worker.training.trainer import PlainTiles, Summary, train
 from worker.vision.normalization import NormalizerSettings
 
-CORPUS_TILES = 600_000
-EPOCHS = 8.0  # through the corpus
+CORPUS_TILES = 700_000
+EPOCHS = 9.0  # through the corpus
 HARD_TILES = 40_000  # held out, for calibration
 BATCH_TILES = 128
 

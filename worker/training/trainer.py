@@ -20,7 +20,8 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 
 from worker.errors import UsageError
-from worker.recognition.bundle import DIGIT_LABELS, Bundle, Tiles, TrainingRun, write_bundle
+from worker.recognition.bundle import Bundle, write_bundle
+from worker.recognition.card import DIGIT_LABELS, Tiles, TrainingRun
 from worker.recognition.classifier import quiet_tensorflow
 from worker.training.architectures import cost, digits, mlp, mlp_dropout
 from worker.training.datasets import Examples, Labels, Mnist, load_mnist, split_validation
@@ -37,7 +38,7 @@ PEAK_LEARNING_RATE = 3e-3
 FINAL_LEARNING_RATE = 3e-5
 WARM_UP_SHARE = 0.05
 WEIGHT_DECAY = 0.02
-LABEL_SMOOTHING = 0.05
+LABEL_SMOOTHING = 0.02
 GRADIENT_NORM = 1.0
 
 Batch = tuple[Tiles, Labels]
@@ -240,7 +241,8 @@ def _train_digits(task: _Task) -> tuple[Any, _History]:
     rounds = math.ceil(steps / ROUND_STEPS)
     steps_per_round = math.ceil(steps / rounds)
     clock = _Clock(rounds, task.time_limit_s, time.monotonic)
-    model = digits(len(task.labels))
+    with _arithmetic():
+        model = digits(len(task.labels))
     model.compile(_optimizer(steps), _smoothed_loss(len(task.labels)), metrics=["accuracy"])
     entry_epochs = steps_per_round / source.batches_per_epoch
 
@@ -267,7 +269,27 @@ def _train_digits(task: _Task) -> tuple[Any, _History]:
             verbose=0,
         )
     done = len(history.epoch) * entry_epochs
-    return model, _History(history.history, entry_epochs, ROUNDS_PER_VALIDATION, done)
+    whole = digits(len(task.labels))  # the same weights in float32 throughout, which is what ships
+    whole.set_weights(model.get_weights())
+    return whole, _History(history.history, entry_epochs, ROUNDS_PER_VALIDATION, done)
+
+
+@contextmanager
+def _arithmetic() -> Iterator[None]:
+    """Layers made here compute in bfloat16 where the processor has it: training takes 0.6 of the time.
+
+    Weights and their averages are float32 either way; without it training is the same, only slower.
+    """
+    import keras
+
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    is_quick = keras.backend.backend() != "tensorflow" or "avx512_bf16" in flags or "amx_bf16" in flags
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if is_quick else "float32")
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
 
 
 _PRESETS: dict[str, Callable[[_Task], tuple[Any, _History]]] = {

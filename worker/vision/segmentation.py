@@ -19,6 +19,7 @@ MAX_MARKS = 64  # a page of a thousand specks is no page of digits: the largest 
 FINE_MARK_PX = 40  # marks lower than this at working resolution are cut from the full page
 
 
+EMPTY_RULING_SHARE = 0.25  # thin lines alone never cover more of a page
 _EDGE = np.ones((5, 5), np.uint8)  # how far the soft edge of a stroke reaches, in working pixels
 
 
@@ -117,6 +118,8 @@ def _clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
     rest = np.where(alien > 0, np.float32(0), ink_map.ink)
     peak = float(rest.max())
     if peak < max(MIN_CONTRAST, 0.15 * ink_map.core):
+        if lines is not None and float(lines.mean()) < EMPTY_RULING_SHARE:
+            return replace(ink_map, ink=rest, core=0.0), np.zeros_like(mask)  # ruled paper, not written on
         return ink_map, mask  # nothing is left: then it was the writing itself
     solid = rest[rest > 0.3 * peak]
     cleaned = replace(ink_map, ink=rest, core=quantile(solid, 0.75))
@@ -207,7 +210,10 @@ def _long_runs(solid: Mask, width: int) -> Mask | None:
     line_px = float(np.median(columns[columns > 0])) / int(keep.sum())
     longer = np.ones((round(1.6 * line_px) + 2, 1), np.uint8)
     strokes = np.asarray(cv2.morphologyEx(solid, cv2.MORPH_OPEN, longer), np.uint8)
-    return np.asarray(lines & (1 - strokes), np.uint8)
+    soft = np.asarray(
+        cv2.dilate(lines & (1 - strokes), np.ones((3, 3), np.uint8)), np.uint8
+    )  # with soft edges
+    return np.asarray(soft & (1 - strokes), np.uint8)
 
 
 # --- pieces and marks ---------------------------------------------------------------------------
@@ -306,6 +312,9 @@ def _belong_together(large: _Piece, small: _Piece, reference_px: int) -> bool:
         return True  # one lies within the other
     both_tall = min(large.height, small.height) > 0.6 * reference_px
     if overlap_x > 0.4:  # one above the other: the bar of a 5, a stroke broken across
+        both_wide = large.width > 0.9 * large.height and small.width > 0.9 * small.height
+        if both_wide and overlap_x > 0.7 and gap_y < 0.2 * reference_px:
+            return True  # the two bows of a 3: digits of two lines are taller than that
         return gap_y < 0.25 * reference_px and not (both_tall and gap_y > 0.02 * reference_px)
     if both_tall:
         return False  # side by side: two digits

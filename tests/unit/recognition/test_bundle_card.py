@@ -13,14 +13,8 @@ import numpy as np
 import pytest
 
 from worker.errors import ModelError
-from worker.recognition.bundle import (
-    Card,
-    ChosenThresholds,
-    draw_known_tiles,
-    read_card,
-    to_logits,
-    write_card,
-)
+from worker.recognition.bundle import draw_known_tiles, to_logits
+from worker.recognition.card import Card, ChosenThresholds, read_card, write_card
 
 MODEL = b"not a model, but bytes with a digest"
 
@@ -55,7 +49,7 @@ def test_a_card_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -> 
 def test_reading_a_card_imports_neither_tensorflow_nor_keras(tmp_path: Path) -> None:
     write(tmp_path, card_values())
     program = (
-        "import sys, pathlib; from worker.recognition.bundle import read_card;"
+        "import sys, pathlib; from worker.recognition.card import read_card;"
         f"read_card(pathlib.Path({str(tmp_path)!r}));"
         "print(sorted({'tensorflow', 'keras', 'h5py'} & set(sys.modules)))"
     )

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from worker.errors import ModelError
-from worker.recognition.bundle import Bundle, inspect_archive, inspect_config
+from worker.recognition.bundle import Bundle
+from worker.recognition.inspection import inspect_archive, inspect_config
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from worker.training import pen
+from worker.training import marks, pen
 from worker.training.pen import MARGIN_PX, NEAT, Edge, Ink, Pen, Tip
+from worker.training.shapes import MARKS, SHAPES, family
 
 EVERY_PEN = [
     Pen(tip, edge, rough=rough, hollow=hollow)
@@ -50,8 +51,8 @@ def loops(ink: Ink) -> int:
 
 
 def test_every_digit_is_written_in_many_ways_with_names_of_their_own() -> None:
-    assert sorted(pen.SHAPES) == list(range(10))
-    for shapes in pen.SHAPES.values():
+    assert sorted(SHAPES) == list(range(10))
+    for shapes in SHAPES.values():
         names = [shape.name for shape in shapes]
         assert len(names) >= 12
         assert len(set(names)) == len(names)
@@ -84,7 +85,7 @@ def test_the_shapes_that_mnist_hardly_holds_are_there(digit: int, name: str) -> 
 @pytest.mark.parametrize("digit", range(10))
 def test_every_shape_becomes_tight_ink_by_a_neat_and_by_any_hand(digit: int) -> None:
     rng = np.random.default_rng(1)
-    for shape in pen.SHAPES[digit]:
+    for shape in SHAPES[digit]:
         for style in (NEAT, None, None):
             drawing = pen.draw_strokes(digit, rng, shape.name, style)
             assert (drawing.digit, drawing.shape) == (digit, shape.name)
@@ -109,7 +110,7 @@ def test_an_unknown_shape_is_refused_with_the_names_there_are() -> None:
 
 def test_a_misspelt_limit_in_a_table_of_shapes_is_refused() -> None:
     with pytest.raises(ValueError, match="loosness"):
-        pen._family("1 line: 0 0, 0 100 | loosness 0.5", thickest=0.2)
+        family("1 line: 0 0, 0 100 | loosness 0.5", thickest=0.2)
 
 
 @pytest.mark.parametrize("digit", range(10))
@@ -119,7 +120,7 @@ def test_the_same_seed_draws_the_same_ink_and_another_seed_another(digit: int) -
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("draw", [pen.draw_non_digit, pen.draw_fragment, pen.draw_several])
+@pytest.mark.parametrize("draw", [marks.draw_non_digit, marks.draw_fragment, marks.draw_several])
 def test_what_is_no_single_digit_is_tight_ink_and_determined_by_its_seed(draw: pen.Drawer) -> None:
     first, again = ([draw(rng) for _ in range(40)] for rng in (np.random.default_rng(3) for _ in range(2)))
     for one, other in zip(first, again, strict=True):
@@ -128,8 +129,8 @@ def test_what_is_no_single_digit_is_tight_ink_and_determined_by_its_seed(draw: p
 
 
 def test_every_mark_that_is_no_digit_can_be_drawn() -> None:
-    for mark in pen.MARKS:
-        drawing = pen._draw_shape(mark, NEAT, np.random.default_rng(0))
+    for mark in MARKS:
+        drawing = pen.draw_shape(mark, NEAT, np.random.default_rng(0))
         assert drawing.digit is None
         assert_is_tight_ink(pen.render(drawing, 30, 2))
 

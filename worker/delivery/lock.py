@@ -1,0 +1,82 @@
+"""The lock of a folder: one worker owns it, and nobody else."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import Self
+
+from worker.delivery.disk import HIDDEN, make_folder
+from worker.errors import FoldersError, OwnedElsewhereError, WorldError
+
+
+class FolderLock:
+    """The right to be the only worker of a folder, held until released or until the process ends.
+
+    It hangs on the lock file's inode, so a folder is recognised whatever path leads to it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / HIDDEN / "lock"
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock; raises OwnedElsewhereError naming the owner, FoldersError, or WorldError."""
+        fd = self._open()
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise OwnedElsewhereError(
+                f"{self._folder} belongs to another worker (process {owner}). Stop that one first, or give"
+                " this one another folder."
+            ) from error
+        except OSError as error:
+            os.close(fd)
+            raise FoldersError(
+                f"{self._folder} cannot be locked ({error.strerror}). Use a file system that knows flock."
+            ) from error
+        # The process id is for people; a disk too full to hold it is no reason to give the lock up.
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give the lock up. The file stays: removing it would let two workers lock two files of one name."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def still_holds(self) -> bool:
+        """Whether the folder at this path is still the one that was locked: not removed, not mounted over."""
+        if self._fd is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(self._path))
+        except OSError:
+            return False
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _open(self) -> int:
+        try:
+            make_folder(str(self._path.parent))
+            return os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise WorldError(f"locking {self._folder}", error) from error
+            raise FoldersError(
+                f"{self._folder} is missing or cannot be written to ({error.strerror})."
+                " Make it, and give this user the right to write there."
+            ) from error
