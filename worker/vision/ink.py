@@ -138,11 +138,18 @@ def _ground(small: Grey) -> Float:
     lit = off[off > -0.12 * level]
     if lit.size == 0 or quantile(np.abs(lit), 0.95) <= 3.0:
         return np.full((1, 1), level, np.float32)
-    ground = (
-        cv2.medianBlur(small, _odd(min(small.shape) * 0.7)).astype(np.float32)
-        if min(small.shape) > 8
-        else ground
+    # Closing lifts strokes to the paper beside them, however much of a tight cut they cover.
+    calm = cv2.GaussianBlur(small, (0, 0), 0.8)
+    window = cv2.getStructuringElement(
+        cv2.MORPH_RECT, (_odd(0.4 * small.shape[1]), _odd(0.4 * small.shape[0]))
     )
+    closed = cv2.morphologyEx(calm, cv2.MORPH_CLOSE, window, borderType=cv2.BORDER_REPLICATE)
+    smooth = (
+        _odd(0.12 * small.shape[1]),
+        _odd(0.12 * small.shape[0]),
+    )  # more would flatten a slope at the border
+    ground = cv2.blur(closed, smooth, borderType=cv2.BORDER_REPLICATE).astype(np.float32)
+    ground -= quantile(ground - calm, 0.3)  # closing follows the lightest grains of noisy paper
     sigma = max(2.0, max(small.shape) / 10)
     for _ in range(2):
         depth = ground - values
@@ -166,12 +173,17 @@ def _fine_ground(small: Grey) -> Float:
 
 
 def _is_uneven(ink: Float, ground: Float) -> bool:
-    """Whether the smooth ground left large patches of false ink: shadows with an edge."""
+    """Whether the smooth ground left large patches of false ink: shadows with an edge.
+
+    Shadows are fainter than ink; a broad patch as dark as ink is the stroke of a marker.
+    """
     if ground.size == 1 or min(ink.shape) < 200:
         return False
     coarse = np.asarray(cv2.resize(ink, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), np.float32)
-    level = max(0.08, 0.25 * quantile(coarse, 0.995))
-    patches = cv2.morphologyEx((coarse > level).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
+    darkest = quantile(coarse, 0.995)
+    level = max(0.08, 0.25 * darkest)
+    faint = ((coarse > level) & (coarse < 0.7 * darkest)).astype(np.uint8)
+    patches = cv2.morphologyEx(faint, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
     return float(patches.mean()) > 0.01
 
 

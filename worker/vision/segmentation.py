@@ -172,38 +172,41 @@ def _ruled_lines(ink_map: InkMap) -> Mask | None:
     if min(height, width) < 60:
         return None
     solid = (ink_map.ink > max(floor_of(ink_map), 0.25 * ink_map.core)).astype(np.uint8)
-    across = _long_runs(solid, width)
-    down = _long_runs(np.ascontiguousarray(solid.T), height)
-    if across is None and down is None:
-        return None
     lines = np.zeros_like(solid)
-    if across is not None:
-        lines |= across
-    if down is not None:
-        lines |= down.T
-    return lines
+    # Long runs first: they tell straight rulings from strokes. Short ones find rulings that lie askew.
+    upright = np.ascontiguousarray(solid.T)
+    for run_share in (1 / 5, 1 / 24):
+        lines |= _long_runs(solid, round(run_share * width))
+        lines |= _long_runs(upright, round(run_share * height)).T
+    return lines if lines.any() else None
 
 
-def _long_runs(solid: Mask, width: int) -> Mask | None:
-    """Horizontal lines of `solid` that are thin and run from border to border; None if none.
+def _long_runs(solid: Mask, run_px: int) -> Mask:
+    """Horizontal lines of `solid`, made of runs of `run_px`, that are thin and run from border to border.
 
     A stroke that a person wrote hardly ever reaches both borders, a ruling always does.
     """
-    run = max(12, width // 24)
-    opened = cv2.morphologyEx(solid, cv2.MORPH_OPEN, np.ones((1, run), np.uint8))
+    height, width = solid.shape
+    run_px = max(12, run_px)
+    none = np.zeros_like(solid)
+    bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))  # gaps that noise makes
+    opened = cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, run_px), np.uint8))
     if not opened.any():
-        return None
-    linked = cv2.dilate(opened, np.ones((3, max(3, run // 2)), np.uint8))
+        return none
+    linked = cv2.dilate(opened, np.ones((3, min(run_px // 2, 15)), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(linked, connectivity=8)
-    keep = np.zeros(count, np.uint8)
-    max_height = max(8, solid.shape[0] // 12)
+    max_height = max(8, height // 12)
     reach_px = max(1, width // 100)
-    for label in range(1, count):
-        x, _, w, h, _ = stats[label]
-        if x <= reach_px and x + w >= width - reach_px and h <= max_height:
-            keep[label] = 1
+    keep = np.zeros(count, np.uint8)
+    for label in np.flatnonzero(stats[:, cv2.CC_STAT_HEIGHT] <= max_height):
+        x, y, w, h, _ = stats[label]
+        if label == 0 or w < width - 2 * reach_px:
+            continue
+        window = np.s_[y : y + h, x : x + w]
+        columns = np.flatnonzero(((labels[window] == label) & (opened[window] > 0)).any(axis=0))
+        keep[label] = x + columns[0] <= reach_px and x + columns[-1] >= width - 1 - reach_px
     if not keep.any():
-        return None
+        return none
     lines: Mask = keep[labels] & solid
     # A stroke that crosses or covers a line makes longer vertical runs there than the line alone: it stays.
     columns = lines.sum(axis=0)
