@@ -11,9 +11,11 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from tests.acceptance.conftest import Worker, eventually, png, run_cli, write_config
@@ -38,7 +40,7 @@ def test_the_life_of_a_worker_from_first_drop_to_drain(start: Start) -> None:
     assert (worker.outbox / "done/a/b.png").read_bytes() == data
     assert not (worker.inbox / "a/b.png").exists()
     # JPEG bytes under a PNG name are read; the annotated picture says by its ending what it is.
-    jpeg = cv2.imencode(".jpg", cv2.imread(str(worker.outbox / "done/a/b.png")))[1].tobytes()
+    jpeg = _as_jpeg(data)
     worker.drop("jpeg.png", jpeg)
     assert worker.record("jpeg.png")["text"] == "4"
     # The same bytes again replace, other bytes get a name of their own.
@@ -76,7 +78,7 @@ def test_bad_files_fail_with_their_reason_and_hinder_nobody(start: Start) -> Non
     bad = {
         "empty.png": (b"", "empty_file"),
         "cut.png": (png(5)[:-20], "truncated"),
-        "cut.jpg": (cv2.imencode(".jpg", cv2.imdecode(_array(png(5)), 0))[1].tobytes()[:-30], "truncated"),
+        "cut.jpg": (_as_jpeg(png(5))[:-30], "truncated"),
         "text.png": (b"Dear all, ...\n" * 9, "unsupported_format"),
         "gif.jpg": (b"GIF89a" + bytes(80), "unsupported_format"),
         "large.png": (png(5) + bytes(600_000), "too_many_bytes"),
@@ -103,7 +105,7 @@ def test_bad_files_fail_with_their_reason_and_hinder_nobody(start: Start) -> Non
     for name in ("link.png", "fifo.png", "socket.png"):
         record = worker.record(name)
         assert (record["status"], record["reason"]["code"]) == ("failed", "not_a_file")
-        eventually(lambda name=name: os.path.lexists(worker.outbox / "failed" / name))
+        eventually(partial(os.path.lexists, worker.outbox / "failed" / name))
     assert (worker.outbox / "failed/link.png").is_symlink()
     (worker.inbox / "notes.txt").write_text("left alone")
     (worker.inbox / ".hidden.png").write_bytes(png(1))
@@ -233,10 +235,10 @@ def test_missing_things_end_with_their_own_code(folders: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def _array(data: bytes) -> cv2.typing.MatLike:
-    import numpy as np
-
-    return np.frombuffer(data, np.uint8)
+def _as_jpeg(data: bytes) -> bytes:
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert picture is not None
+    return cv2.imencode(".jpg", picture)[1].tobytes()
 
 
 def _with_a_flipped_byte(data: bytes) -> bytes:

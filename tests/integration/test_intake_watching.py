@@ -34,7 +34,8 @@ class Doorway:
 
     def __init__(self, root: Path, *, settle_s: float = 0.2, incomplete_after_s: float = 2.0) -> None:
         self.root = root
-        self.hints = Hints()
+        self.arrived = threading.Event()
+        self.hints = Hints(arrived=self.arrived)
         self.watcher = Watcher(root, self.hints)
         self.intake = Intake(Inbox(root, IgnoreRules()), SettleRule(settle_s, incomplete_after_s))
         self.answered: list[Arrival] = []
@@ -42,7 +43,7 @@ class Doorway:
     def turn(self) -> None:
         now_s = time.monotonic()
         deadline_s = self.intake.next_deadline(now_s)
-        self.hints.arrived.wait(0.05 if deadline_s is None else min(0.05, max(0.0, deadline_s - now_s)))
+        self.arrived.wait(0.05 if deadline_s is None else min(0.05, max(0.0, deadline_s - now_s)))
         self.intake.look(self.hints.take(), time.monotonic())
         for arrival in self.intake.take(64, time.monotonic()):
             content = (self.root / arrival.name).read_bytes()
@@ -251,6 +252,7 @@ def test_the_workers_own_renames_do_not_delay_events(
         start_s = time.perf_counter()
         while not hints.take().files.get(f"{number}.png"):
             assert time.perf_counter() - start_s < 5.0
+            assert isinstance(hints.arrived, threading.Event)
             hints.arrived.wait(0.05)
         delays_s.append(time.perf_counter() - start_s)
         time.sleep(0.01)

@@ -40,6 +40,7 @@ WARM_UP_SHARE = 0.05
 WEIGHT_DECAY = 0.02
 LABEL_SMOOTHING = 0.02
 GRADIENT_NORM = 1.0
+STATISTICS_BATCHES = 150
 
 Batch = tuple[Tiles, Labels]
 
@@ -271,7 +272,22 @@ def _train_digits(task: _Task) -> tuple[Any, _History]:
     done = len(history.epoch) * entry_epochs
     whole = digits(len(task.labels))  # the same weights in float32 throughout, which is what ships
     whole.set_weights(model.get_weights())
+    _settle_statistics(whole, source)
     return whole, _History(history.history, entry_epochs, ROUNDS_PER_VALIDATION, done)
+
+
+def _settle_statistics(model: Any, source: TileSource) -> None:
+    """Give the normalising layers the statistics of the averaged weights; theirs lag behind, far in short runs."""
+    import keras
+
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    before = [layer.momentum for layer in layers]
+    for index, (tiles, _) in zip(range(STATISTICS_BATCHES), source.epoch(0), strict=False):
+        for layer in layers:
+            layer.momentum = index / (index + 1)  # the plain mean over the batches
+        model(tiles[..., None], training=True)
+    for layer, momentum in zip(layers, before, strict=True):
+        layer.momentum = momentum
 
 
 @contextmanager

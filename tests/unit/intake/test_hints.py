@@ -6,12 +6,13 @@ from worker.intake.queue import Hinted, Hints
 
 
 def test_hints_are_taken_once() -> None:
-    hints = Hints()
+    arrived = threading.Event()
+    hints = Hints(arrived=arrived)
     hints.file("a.png", closed=True)
     hints.folder("b")
-    assert hints.arrived.is_set()
+    assert arrived.is_set()
     assert hints.take() == Hinted({"a.png": True}, ("b",), everything=False)
-    assert not hints.arrived.is_set()
+    assert not arrived.is_set()
     assert hints.take() == Hinted({}, (), everything=False)
 
 

@@ -27,6 +27,6 @@ def test_since_is_the_first_fault_and_the_end_forgets_it() -> None:
     assert pause.what is not None
     assert "Read-only" in pause.what
     pause.end()
-    assert pause.what is None
+    assert not pause.what
     pause.begin(FULL, now_s=20.0)
     assert pause.retry_at_s == 20.5

@@ -21,7 +21,7 @@ def _mnist_like() -> Float:
     cv2.ellipse(large, (110, 70), (50, 55), 0, 0, 360, 255, 18)
     cv2.line(large, (155, 80), (120, 195), 255, 18)
     rows, columns = np.flatnonzero(large.any(axis=1)), np.flatnonzero(large.any(axis=0))
-    tight = large[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32) / 255
+    tight = large[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32) / np.float32(255)
     return normalize(tight)
 
 

@@ -124,7 +124,8 @@ def test_a_one_pixel_stroke_is_found_whole() -> None:
 
 
 def test_boxes_are_in_page_pixels_on_large_pages() -> None:
-    large = cv2.resize(_page(size=(200, 240)), (2880, 2400), interpolation=cv2.INTER_NEAREST)
+    page = _page(size=(200, 240))
+    large = np.asarray(cv2.resize(page, (2880, 2400), interpolation=cv2.INTER_NEAREST), np.uint8)
     marks = _marks(large)
     assert len(marks) == 1
     expected = Box(CLEAN.x * 12, CLEAN.y * 12, CLEAN.width * 12, CLEAN.height * 12)
