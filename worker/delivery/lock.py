@@ -6,11 +6,15 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Self
 
 from worker.delivery.disk import HIDDEN, make_folder
 from worker.errors import FoldersError, OwnedElsewhereError, WorldError
+
+_TRIES = 5
+_PAUSE_S = 0.03
 
 
 class FolderLock:
@@ -28,7 +32,7 @@ class FolderLock:
         """Take the lock; raises OwnedElsewhereError naming the owner, FoldersError, or WorldError."""
         fd = self._open()
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(fd)
         except BlockingIOError as error:
             owner = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(fd)
@@ -46,6 +50,20 @@ class FolderLock:
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd
+
+    def ensure(self) -> None:
+        """Lock the folder that is at this path now, where it is no longer the one that was locked.
+
+        Raises WorldError while there is none, OwnedElsewhereError where somebody else was quicker.
+        """
+        if self.still_holds():
+            return
+        self.release()
+        try:
+            self.acquire()
+        except FoldersError as error:
+            missing = OSError(errno.ENOENT, "it is missing or cannot be written to")
+            raise WorldError(f"locking {self._folder} again", missing) from error
 
     def release(self) -> None:
         """Give the lock up. The file stays: removing it would let two workers lock two files of one name."""
@@ -80,3 +98,15 @@ class FolderLock:
                 f"{self._folder} is missing or cannot be written to ({error.strerror})."
                 " Make it, and give this user the right to write there."
             ) from error
+
+
+def _lock(fd: int) -> None:
+    """Lock or raise BlockingIOError; patient for a moment, since `status` looks by locking, too."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+        else:
+            return
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

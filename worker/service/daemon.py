@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TypeVar
 
@@ -43,8 +43,8 @@ def run_worker(settings: Settings, *, once: bool) -> int:
         stack.callback(wake.close)
         stop = stack.enter_context(StopSignals(wake))
         waiting = _Waiting(stop, wake)
-        for folder in (settings.inbox, settings.outbox):
-            lock = FolderLock(folder)
+        locks = [FolderLock(folder) for folder in (settings.inbox, settings.outbox)]
+        for lock in locks:
             if not waiting.until_possible(lock.acquire):
                 return _ended_by(stop)
             stack.callback(lock.release)
@@ -54,7 +54,7 @@ def run_worker(settings: Settings, *, once: bool) -> int:
         stack.callback(outbox.close)
         if not waiting.until_possible(lambda: _recover(outbox)):
             return _ended_by(stop)
-        driver = _driver(settings, outbox, wake, stop, stack, waiting)
+        driver = _driver(settings, locks, outbox, wake, stop, stack, waiting)
         if driver is None:
             return _ended_by(stop)
         driver.run(once=once)
@@ -65,7 +65,13 @@ def run_worker(settings: Settings, *, once: bool) -> int:
 
 
 def _driver(
-    settings: Settings, outbox: Outbox, wake: Wake, stop: StopSignals, stack: ExitStack, waiting: _Waiting
+    settings: Settings,
+    locks: Sequence[FolderLock],
+    outbox: Outbox,
+    wake: Wake,
+    stop: StopSignals,
+    stack: ExitStack,
+    waiting: _Waiting,
 ) -> Driver | None:
     """A driver with everything it needs, all of which `stack` will close; None when asked to stop first."""
     from worker.assembly import load_model, reader_for  # TensorFlow, seconds
@@ -80,7 +86,7 @@ def _driver(
         return None
     rule = SettleRule(settings.settle_s, max(settings.settle_s, settings.incomplete_after_s))
     intake = Intake(Inbox(settings.inbox, IgnoreRules(settings.ignore)), rule)
-    driver = Driver(settings, intake, hints, watcher, reader, outbox, model.card, wake, stop)
+    driver = Driver(settings, locks, intake, hints, watcher, reader, outbox, model.card, wake, stop)
     stack.callback(driver.close)
     return driver
 

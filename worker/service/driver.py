@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from worker import __version__
+from worker.delivery.lock import FolderLock
 from worker.delivery.names import printable
 from worker.delivery.outbox import Delivery, Fate, Outbox
 from worker.errors import WorldError
@@ -69,6 +70,7 @@ class Driver:
     def __init__(
         self,
         settings: Settings,
+        locks: Sequence[FolderLock],
         intake: Intake,
         hints: Hints,
         watcher: Watcher,
@@ -79,6 +81,7 @@ class Driver:
         stop: StopSignals,
     ) -> None:
         self._settings = settings
+        self._locks = locks
         self._intake = intake
         self._hints = hints
         self._watcher = watcher
@@ -150,8 +153,7 @@ class Driver:
             if now_s >= self._next_watch_s:
                 self._next_watch_s = now_s + LONGEST_WAIT_S
                 if not self._watcher.is_alive():
-                    self._log.warning("watcher_restarted", mode=self._watcher.mode)
-                    self._watcher.restart()
+                    self._watch_again()
             if now_s >= self._next_scan_s:
                 self._scan(now_s)
         except WorldError as fault:
@@ -284,14 +286,23 @@ class Driver:
         try:
             self._outbox_is_well()
             if not self._watcher.is_alive():
-                self._watcher.restart()
+                self._watch_again()
             self._intake.scan(now_s)
         except WorldError as fault:
             self._pause.begin(fault, now_s)
         else:
             self._pause.end()
 
+    def _watch_again(self) -> None:
+        """Watch the folder that is the inbox now, and own it: it may have been removed and made again."""
+        for lock in self._locks:
+            lock.ensure()
+        self._watcher.restart()
+        self._log.warning("watcher_restarted", mode=self._watcher.mode)
+
     def _outbox_is_well(self) -> None:
+        for lock in self._locks:
+            lock.ensure()
         if self._outbox.needs_recovery:
             self._delivery_thread.submit(self._outbox.recover).result()
 

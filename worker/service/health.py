@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from worker.delivery.disk import HIDDEN
 from worker.errors import ExitCode
 from worker.settings import Settings
 
-STATUS_FILE = ".digit-worker/status.json"
-LOCK_FILE = ".digit-worker/lock"
+STATUS_FILE = f"{HIDDEN}/status.json"
+LOCK_FILE = f"{HIDDEN}/lock"
 
 
 def write_status(outbox: Path, status: Mapping[str, Any]) -> None:
