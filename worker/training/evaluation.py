@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,7 +20,6 @@ import numpy as np
 from worker import __version__
 from worker.delivery.names import printable
 from worker.errors import ExitCode, UsageError
-from worker.outcome import Status
 from worker.recognition.decision import DIGITS
 from worker.settings import Settings
 from worker.training.measures import (
@@ -36,54 +34,13 @@ from worker.training.measures import (
     risk_coverage,
     wilson_interval,
 )
-from worker.training.specimens import Answer, Bench, Specimen, SpecimenSet, TruthKind, open_set
+from worker.training.specimens import Answer, Bench, Measured, SpecimenSet, TruthKind, open_set
 
 BATCH = 64
 MAX_GROUPS = 60  # a column with more values tells pictures apart, not kinds of them
 CURVE_POINTS = 200  # of the risk-coverage curve, in the JSON and the plot
 
 Figures = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One specimen with its answer; what is counted is decided here."""
-
-    specimen: Specimen
-    answer: Answer
-
-    @property
-    def guess(self) -> int | None:
-        """The best guess where there is exactly one entry."""
-        return self.answer.digits[0].digit if len(self.answer.digits) == 1 else None
-
-    @property
-    def confidence(self) -> float:
-        """The confidence of the only guess, in [0, 1]; 0 where there is none or more than one."""
-        return self.answer.digits[0].confidence if len(self.answer.digits) == 1 else 0.0
-
-    @property
-    def is_right(self) -> bool:
-        """Whether the only guess is the label, accepted or not; for single digits."""
-        return self.guess == self.specimen.truth.digit
-
-    @property
-    def is_read(self) -> bool:
-        """Whether the answer was given as certain."""
-        return self.answer.status is Status.READ
-
-    @property
-    def is_misread(self) -> bool:
-        """Whether a text was given as certain that is none of those that would be right."""
-        return self.is_read and "".join(self.answer.text.split()) not in self.specimen.truth.texts
-
-    @property
-    def chances(self) -> list[float]:
-        """Probabilities of the ten digits and of being none, summing to 1; only where there is a guess."""
-        reading = self.answer.digits[0]
-        given_digit = reading.probabilities[reading.digit]
-        is_digit = min(1.0, reading.confidence / given_digit) if given_digit > 0 else 0.0
-        return [*(is_digit * each for each in reading.probabilities), 1.0 - is_digit]
 
 
 # --- the figures, pure ------------------------------------------------------------------------------

@@ -6,18 +6,14 @@ import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from worker.delivery.names import printable
-from worker.training.specimens import Bench, SpecimenSet, TruthKind, View
+from worker.training.specimens import Bench, Measured, SpecimenSet, TruthKind, View
 from worker.vision.page import Grey
-
-if TYPE_CHECKING:
-    from worker.training.evaluation import Measured
 
 MAX_WRONG, MAX_MISREAD, MAX_REFUSED = 60, 40, 30
 _PAGE_PX = 168  # the longer side of a page as shown

@@ -6,17 +6,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from worker.delivery.names import printable
 from worker.errors import UsageError
 from worker.recognition.decision import DIGITS
 from worker.training.gallery import Room, hang, to_data_uri
 from worker.training.plots import draw_confidences, draw_confusion, draw_reliability, draw_risk_coverage
-from worker.training.specimens import Bench, SpecimenSet, TruthKind
-
-if TYPE_CHECKING:
-    from worker.training.evaluation import Measured
+from worker.training.specimens import Bench, Measured, SpecimenSet, TruthKind
 
 Figures = Mapping[str, Any]
 

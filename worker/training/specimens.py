@@ -108,6 +108,47 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """One specimen with its answer; what is counted is decided here."""
+
+    specimen: Specimen
+    answer: Answer
+
+    @property
+    def guess(self) -> int | None:
+        """The best guess where there is exactly one entry."""
+        return self.answer.digits[0].digit if len(self.answer.digits) == 1 else None
+
+    @property
+    def confidence(self) -> float:
+        """The confidence of the only guess, in [0, 1]; 0 where there is none or more than one."""
+        return self.answer.digits[0].confidence if len(self.answer.digits) == 1 else 0.0
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the only guess is the label, accepted or not; for single digits."""
+        return self.guess == self.specimen.truth.digit
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the answer was given as certain."""
+        return self.answer.status is Status.READ
+
+    @property
+    def is_misread(self) -> bool:
+        """Whether a text was given as certain that is none of those that would be right."""
+        return self.is_read and "".join(self.answer.text.split()) not in self.specimen.truth.texts
+
+    @property
+    def chances(self) -> list[float]:
+        """Probabilities of the ten digits and of being none, summing to 1; only where there is a guess."""
+        reading = self.answer.digits[0]
+        given_digit = reading.probabilities[reading.digit]
+        is_digit = min(1.0, reading.confidence / given_digit) if given_digit > 0 else 0.0
+        return [*(is_digit * each for each in reading.probabilities), 1.0 - is_digit]
+
+
+@dataclass(frozen=True, slots=True)
 class Bench:
     """The model and the rules that a set is measured with; `reader` takes arrivals named by whole paths."""
 

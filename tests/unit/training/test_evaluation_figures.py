@@ -11,10 +11,10 @@ import pytest
 
 from worker.outcome import Status
 from worker.recognition.decision import Reading
-from worker.training.evaluation import Measured, figures_of, mistakes_of, share
+from worker.training.evaluation import figures_of, mistakes_of, share
 from worker.training.gallery import Exhibit, Room, least_certain, shrink_to_fit, worst_digits, worst_others
 from worker.training.report import as_page, as_text, to_json
-from worker.training.specimens import Answer, Specimen, TruthKind, truth_of
+from worker.training.specimens import Answer, Measured, Specimen, TruthKind, truth_of
 from worker.vision.page import Box
 
 
