@@ -23,13 +23,12 @@ demo: $(RUNTIME) ## Draw a few dozen scans, read them, show what came out.
 	@$(BIN)/python -m worker.demo
 
 test: unit ## Set up, then run the tests (under five minutes).
-	@$(BIN)/python -m pytest tests/integration tests/acceptance -m "not campaign"
+	@$(BIN)/python -m pytest tests/integration tests/acceptance
 
 unit: $(DEV) ## Run the fast tests alone (no TensorFlow, under ten seconds).
 	@$(BIN)/python -m pytest tests/unit
 
 check: lint types house test ## Everything that CI runs.
-	@$(BIN)/python -m pytest tests -m campaign
 
 lint: $(DEV)
 	@$(BIN)/ruff format --check .
