@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +13,11 @@ from worker.errors import UsageError
 from worker.recognition.bundle import Bundle
 from worker.recognition.card import DIGIT_LABELS
 from worker.recognition.classifier import Classifier
-from worker.training import trainer
 from worker.training.datasets import Examples, load_mnist, split_validation
 from worker.training.trainer import (
     OUTLIER_LABELS,
     PEAK_LEARNING_RATE,
-    Batch,
     PlainTiles,
-    drawn_batches,
     learning_rate,
     train,
 )
@@ -52,24 +46,6 @@ def data(tmp_path: Path) -> Path:
         y_test=test_part.labels.astype(np.uint8),
     )
     return tmp_path / "mnist.npz"
-
-
-@dataclass(frozen=True, slots=True)
-class Counting:
-    """A source whose tiles carry epoch and batch number; fails in the epoch `broken`."""
-
-    broken: int = -1
-    batches_per_epoch: int = 3
-
-    def epoch(self, index: int) -> Iterator[Batch]:
-        if index == self.broken:
-            raise ValueError("no ink left")
-        for number in range(self.batches_per_epoch):
-            yield np.full((2, 28, 28), index + number / 10, np.float32), np.zeros(2, np.int32)
-
-
-def numbers(batches: Iterator[Batch], count: int) -> list[float]:
-    return [round(float(tiles[0, 0, 0]), 1) for tiles, _ in itertools.islice(batches, count)]
 
 
 def test_mlp_becomes_a_bundle_with_curves_and_a_measured_card(data: Path, tmp_path: Path) -> None:
@@ -109,34 +85,11 @@ def test_digits_learns_from_a_source_and_serves(data: Path, tmp_path: Path) -> N
     assert (classifier.logits(tests.tiles()).argmax(axis=1) == tests.labels).mean() > 0.9
 
 
-def test_digits_ends_in_time(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "ROUND_STEPS", 2)
-    source = PlainTiles(load_mnist(data).train, 0, batch_tiles=16)
-    summary = train(
-        "digits", data, tmp_path / "digits", epochs=10_000, batches=source, time_limit_s=4.0,
-        progress=io.StringIO(),
-    )  # fmt: skip
-    assert 0 < summary.epochs < 1_000
-    assert summary.duration_s < 12
-
-
 def test_an_unknown_preset_and_a_foreign_folder_are_usage_errors(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="mlp-dropout"):
         train("resnet", data, tmp_path / "out")
     with pytest.raises(UsageError, match="no model bundle"):
         train("mlp", data, data.parent, epochs=1, progress=io.StringIO())
-
-
-def test_batches_come_in_the_same_order_however_fast_the_processes_are() -> None:
-    with drawn_batches(Counting(), 0) as batches:
-        assert numbers(batches, 7) == [0.0, 0.1, 0.2, 1.0, 1.1, 1.2, 2.0]
-    with drawn_batches(Counting(), 2) as batches:
-        assert numbers(batches, 8) == [0.0, 1.0, 0.1, 1.1, 0.2, 1.2, 2.0, 3.0]
-
-
-def test_an_error_in_a_drawing_process_is_raised_where_the_batches_are_taken() -> None:
-    with drawn_batches(Counting(broken=1), 1) as batches, pytest.raises(RuntimeError, match="no ink left"):
-        numbers(batches, 10)
 
 
 def test_the_learning_rate_warms_up_falls_and_ends_small() -> None:
@@ -147,17 +100,6 @@ def test_the_learning_rate_warms_up_falls_and_ends_small() -> None:
     assert rates[:top] == sorted(rates[:top])
     assert rates[top:] == sorted(rates[top:], reverse=True)
     assert rates[-1] < PEAK_LEARNING_RATE / 50
-
-
-def test_time_and_rounds_both_bring_a_training_to_its_end() -> None:
-    now_s = [100.0]
-    clock = trainer._Clock(rounds=10, limit_s=60.0, now_s=lambda: now_s[0])
-    assert clock.share(5) == 0.5
-    now_s[0] = 154.0  # 54 of 60 seconds, two rounds done: 27 s each
-    assert clock.share(2) == pytest.approx(0.9)
-    assert clock.is_over(2)
-    assert not clock.is_over(20)
-    assert not trainer._Clock(10, None, lambda: now_s[0]).is_over(2)
 
 
 def test_validation_is_drawn_by_seed_and_shares_nothing_with_training() -> None:

@@ -1,14 +1,13 @@
 """From examples to a model bundle: presets, the learning schedule, progress, curves, test accuracy.
 
-Keras is imported inside functions alone: worker processes that draw tiles import this module, too.
+Keras is imported inside functions alone.
 Runs on any Keras backend (KERAS_BACKEND=jax uses another machine's accelerator).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-import multiprocessing
-import queue
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +29,7 @@ from worker.training.plots import Curve, draw_curves
 OUTLIER_LABELS = ("other", "fragment", "several")
 CURVES_FILE = "curves.png"
 
-# One round is what lies between two looks at clock and learning rate; the digits preset trains in rounds.
+# One round is what lies between two looks at the learning rate; the digits preset trains in rounds.
 ROUND_STEPS = 100
 ROUNDS_PER_VALIDATION = 10
 # Found in short runs on MNIST; longer ones are not sensitive to them within a factor of two.
@@ -46,7 +45,7 @@ Batch = tuple[Tiles, Labels]
 
 
 class TileSource(Protocol):
-    """Where training tiles come from. Must pickle where processes draw from it."""
+    """Where training tiles come from."""
 
     @property
     def batches_per_epoch(self) -> int:
@@ -105,17 +104,14 @@ def train(
     batches: TileSource | None = None,
     labels: tuple[str, ...] = DIGIT_LABELS,
     normaliser: Mapping[str, bool | int | float | str] | None = None,
-    time_limit_s: float | None = None,
-    processes: int = 0,
     command: str = "",
     progress: TextIO | None = None,
 ) -> Summary:
     """Train a preset (`mlp`, `mlp-dropout` or `digits`) and write it as a bundle into `output`.
 
-    `data` is an mnist.npz, or None for Keras' download. `digits` learns from `batches`, drawn in so many
-    other processes (0: in a thread of this one), whose labels index `labels`; its learning rate comes
-    down in time for `time_limit_s`. The others learn from MNIST alone. Progress goes to `progress`
-    (stderr). Raises UsageError for unknown presets, missing data and folders that hold something else.
+    `data` is an mnist.npz, or None for Keras' download. `digits` learns from `batches`, whose labels index
+    `labels`; the others learn from MNIST alone. Progress goes to `progress` (stderr). Raises UsageError for
+    unknown presets, missing data and folders that hold something else.
     """
     if preset not in _PRESETS:
         raise UsageError(f"There is no preset {preset!r}. There are: {', '.join(_PRESETS)}.")
@@ -128,7 +124,7 @@ def train(
         mnist = load_mnist(data)
     task = _Task(
         mnist, *split_validation(mnist.train, seed, min(5_000, len(mnist.train) // 6)), seed, labels,
-        epochs, batches, time_limit_s, processes, progress or sys.stderr,
+        epochs, batches, progress or sys.stderr,
     )  # fmt: skip
     started_s = time.monotonic()
     model, history = _PRESETS[preset](task)
@@ -182,8 +178,6 @@ class _Task:
     labels: tuple[str, ...]
     epochs: float | None
     batches: TileSource | None
-    time_limit_s: float | None
-    processes: int
     progress: TextIO
 
 
@@ -241,19 +235,13 @@ def _train_digits(task: _Task) -> tuple[Any, _History]:
     steps = max(1, round((task.epochs or 20) * source.batches_per_epoch))
     rounds = math.ceil(steps / ROUND_STEPS)
     steps_per_round = math.ceil(steps / rounds)
-    clock = _Clock(rounds, task.time_limit_s, time.monotonic)
     with _arithmetic():
         model = digits(len(task.labels))
     model.compile(_optimizer(steps), _smoothed_loss(len(task.labels)), metrics=["accuracy"])
     entry_epochs = steps_per_round / source.batches_per_epoch
 
-    def stop_in_time(index: int, _logs: Mapping[str, float] | None) -> None:
-        model.stop_training = model.stop_training or clock.is_over(index + 1)
-
-    with (
-        _progress(task.progress, rounds, entry_epochs) as report,
-        drawn_batches(source, task.processes) as batches,
-    ):
+    batches = (batch for index in itertools.count() for batch in source.epoch(index))
+    with _progress(task.progress, rounds, entry_epochs) as report:
         history = model.fit(
             ((tiles[..., None], labels) for tiles, labels in batches),
             steps_per_epoch=steps_per_round,
@@ -263,9 +251,8 @@ def _train_digits(task: _Task) -> tuple[Any, _History]:
             validation_batch_size=500,
             validation_freq=ROUNDS_PER_VALIDATION,
             callbacks=[
-                keras.callbacks.LearningRateScheduler(lambda index, _rate: learning_rate(clock.share(index))),
+                keras.callbacks.LearningRateScheduler(lambda index, _rate: learning_rate(index / rounds)),
                 keras.callbacks.LambdaCallback(on_epoch_end=report),
-                keras.callbacks.LambdaCallback(on_epoch_end=stop_in_time),
             ],
             verbose=0,
         )
@@ -324,30 +311,6 @@ def learning_rate(share: float) -> float:
     along = min(1.0, (share - WARM_UP_SHARE) / (1 - WARM_UP_SHARE))
     height = (1 + math.cos(math.pi * along)) / 2
     return FINAL_LEARNING_RATE + (PEAK_LEARNING_RATE - FINAL_LEARNING_RATE) * height
-
-
-class _Clock:
-    """How much of a training is done: by rounds, or by time where that runs out first."""
-
-    def __init__(self, rounds: int, limit_s: float | None, now_s: Callable[[], float]) -> None:
-        self._rounds = rounds
-        self._limit_s = limit_s
-        self._now_s = now_s
-        self._started_s = now_s()
-
-    def share(self, rounds_done: int) -> float:
-        """The share of the training that is done, in [0, 1]; the larger of rounds and time."""
-        share = rounds_done / self._rounds
-        if self._limit_s is not None:
-            share = max(share, (self._now_s() - self._started_s) / self._limit_s)
-        return min(1.0, share)
-
-    def is_over(self, rounds_done: int) -> bool:
-        """Whether another round would end after the limit."""
-        if self._limit_s is None:
-            return False
-        elapsed_s = self._now_s() - self._started_s
-        return elapsed_s + elapsed_s / max(rounds_done, 1) > self._limit_s
 
 
 def _optimizer(steps: int) -> Any:
@@ -438,66 +401,3 @@ def _progress(stream: TextIO, rounds: int, entry_epochs: float) -> Iterator[_Rep
             bar.update(work, completed=index + 1, description=describe(index, logs))
 
         yield move_bar
-
-
-# --- Drawing tiles beside the training --------------------------------------------------------------
-
-_QUEUED_BATCHES = 8  # a process: 400 KB each at 128 tiles
-_PATIENCE_S = 5.0  # between two looks whether a silent process is still alive
-
-
-@contextmanager
-def drawn_batches(source: TileSource, processes: int) -> Iterator[Iterator[Batch]]:
-    """Batches without end, epoch after epoch; drawn by so many processes, or by the caller's thread for 0.
-
-    The order depends on `source` and `processes` alone: process k draws the epochs k, k + processes, …
-    and gives its batches in turn with the others. An error in a process is raised here, as RuntimeError.
-    """
-    if processes == 0:
-        yield (batch for index in _naturals() for batch in source.epoch(index))
-        return
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    queues = [context.Queue(_QUEUED_BATCHES) for _ in range(processes)]
-    workers = [
-        context.Process(target=_draw_into, args=(each, source, first, processes), daemon=True)
-        for first, each in enumerate(queues)
-    ]
-    for worker in workers:
-        worker.start()
-    try:
-        yield _in_turn(list(zip(workers, queues, strict=True)))
-    finally:
-        for worker in workers:
-            worker.terminate()
-            worker.join()
-
-
-def _naturals(first: int = 0, step: int = 1) -> Iterator[int]:
-    index = first
-    while True:
-        yield index
-        index += step
-
-
-def _draw_into(batches: Any, source: TileSource, first: int, step: int) -> None:
-    try:
-        for index in _naturals(first, step):
-            for batch in source.epoch(index):
-                batches.put(batch)
-    except Exception as error:  # told to the parent, which raises it
-        batches.put(f"{type(error).__name__}: {error}")
-
-
-def _in_turn(workers: list[tuple[Any, Any]]) -> Iterator[Batch]:
-    while True:
-        for worker, batches in workers:
-            found = None
-            while found is None:
-                try:
-                    found = batches.get(timeout=_PATIENCE_S)
-                except queue.Empty:
-                    if not worker.is_alive():
-                        raise RuntimeError(f"a drawing process ended with code {worker.exitcode}") from None
-            if isinstance(found, str):
-                raise RuntimeError(f"a drawing process failed: {found}")  # noqa: TRY004 - a message, not a type
-            yield found
