@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -20,11 +21,23 @@ LOCK_FILE = f"{HIDDEN}/lock"
 
 
 def write_status(outbox: Path, status: Mapping[str, Any]) -> None:
-    """Put `status` in place, whole. Raises OSError; the caller knows whether that matters now."""
+    """Put `status` in place, whole. Raises OSError; the caller knows whether that matters now.
+
+    On a full disk the old file is written over: what is wrong is worth a moment in which it may be torn.
+    """
     path = outbox / STATUS_FILE
+    content = (json.dumps(status, ensure_ascii=True, indent=1) + "\n").encode()
     part = path.with_name(f"status.{os.getpid()}.tmp")
-    part.write_text(json.dumps(status, ensure_ascii=True, indent=1) + "\n")
-    part.replace(path)
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        with path.open("r+b") as file:
+            # Its blocks are there already; white space after JSON means nothing.
+            file.write(content.ljust(path.stat().st_size))
 
 
 def read_status(outbox: Path) -> dict[str, Any] | None:
