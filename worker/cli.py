@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker import __version__
-from worker.errors import ExitCode, WorkerError
+from worker.errors import ExitCode, WorkerError, WorldError
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WorkerError as error:
         print(f"digit-worker: {error}", file=sys.stderr)
         return error.exit_code
+    except WorldError as fault:
+        print(f"digit-worker: {fault}", file=sys.stderr)
+        return ExitCode.FINDINGS
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:

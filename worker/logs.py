@@ -11,6 +11,18 @@ import structlog
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
+class _Stderr:
+    """Writes lines to stderr; a log that cannot be written (full disk, reader gone) never stops the work."""
+
+    def msg(self, message: str) -> None:
+        try:
+            print(message, file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            return
+
+    log = debug = info = warning = warn = error = err = critical = fatal = exception = failure = msg
+
+
 def configure_logs(
     level: Literal["debug", "info", "warning", "error"], form: Literal["auto", "console", "json"]
 ) -> None:
@@ -32,7 +44,7 @@ def configure_logs(
     structlog.configure(
         processors=[*shared, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Stderr(),
         cache_logger_on_first_use=False,
     )
     foreign = logging.StreamHandler(sys.stderr)
@@ -42,6 +54,7 @@ def configure_logs(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *finish],
         )
     )
+    logging.raiseExceptions = False  # a handler that cannot write says so on stderr, over and over
     root = logging.getLogger()
     root.handlers[:] = [foreign]
     root.setLevel(logging.WARNING)

@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.delivery.names import file_names, joined, parted, printable
+from worker.delivery.names import file_names, joined, marks, parted, printable
 from worker.delivery.records import Record, record_of
 from worker.errors import ExitCode, UsageError
 from worker.intake.arrivals import Arrival, IgnoreRules, Kind, Walk
@@ -56,7 +57,8 @@ def predict_inputs(
     show = _Table() if as_table else _Lines()
     shelf = _Shelf(output) if output is not None else None
     failed = 0
-    for batch in _batches(inputs, IgnoreRules(settings.ignore)):
+    found = _Found(inputs, IgnoreRules(settings.ignore))
+    for batch in found.batches():
         answers = reader.read([arrival for arrival, _ in batch])
         for answer, (_, name) in zip(answers, batch, strict=True):
             if not isinstance(answer, Outcome):
@@ -67,7 +69,7 @@ def predict_inputs(
             show.add(_published(answer, name, model.card, shelf))
     reader.close()
     show.end()
-    return ExitCode.FINDINGS if failed else ExitCode.FINE
+    return ExitCode.FINDINGS if failed or found.problems else ExitCode.FINE
 
 
 def _published(outcome: Outcome, name: str, card: Card, shelf: _Shelf | None) -> Record:
@@ -83,36 +85,44 @@ def _published(outcome: Outcome, name: str, card: Card, shelf: _Shelf | None) ->
 # --- what is there --------------------------------------------------------------------------------------
 
 
-def _batches(inputs: Sequence[Input], ignore: IgnoreRules) -> Iterator[list[tuple[Arrival, str]]]:
-    """Arrivals (whose name is the whole path) with the names their records take, some dozens at a time."""
-    batch: list[tuple[Arrival, str]] = []
-    for path, name, is_named in _paths(inputs, ignore):
-        arrival = _arrival(path, follow=is_named)
-        if arrival is not None:
+class _Found:
+    """What the inputs lead to; what cannot be read is said on stderr and counted in `problems`."""
+
+    def __init__(self, inputs: Sequence[Input], ignore: IgnoreRules) -> None:
+        self._inputs = inputs
+        self._ignore = ignore
+        self.problems = 0
+
+    def batches(self) -> Iterator[list[tuple[Arrival, str]]]:
+        """Arrivals (whose name is the whole path) with the names their records take, some dozens at a time."""
+        batch: list[tuple[Arrival, str]] = []
+        for path, name, is_named in self._paths():
+            arrival = _arrival(path, follow=is_named)
+            if arrival is None:
+                self._complain(name, "is not there any more, or is no file")
+                continue
             batch.append((arrival, name))
-        if len(batch) == BATCH:
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
+        if batch:
             yield batch
-            batch = []
-    if batch:
-        yield batch
 
-
-def _paths(inputs: Sequence[Input], ignore: IgnoreRules) -> Iterator[tuple[str, str, bool]]:
-    """Path and record name of each picture (as given, or below the folder given), and whether it was given."""
-    seen: set[str] = set()
-    for one in inputs:
-        if not one.is_folder:
-            found = [(one.path, one.path)]
-        else:
-            walk = Walk(one.path, ignore)
-            names = sorted(name for name, _ in walk.pictures())
-            found = [(os.path.join(one.path, name), name) for name in names]
+    def _paths(self) -> Iterator[tuple[str, str, bool]]:
+        """Path and record name of each picture (as given, or below the folder given), and whether it was given."""
+        for one in self._inputs:
+            if not one.is_folder:
+                yield one.path, one.path, True
+                continue
+            walk = Walk(one.path, self._ignore)
+            for name in sorted(name for name, _ in walk.pictures()):
+                yield os.path.join(one.path, name), name, False
             for folder, blocked in walk.blocked.items():
-                print(f"digit-worker: {printable(folder)}: {blocked.reason}", file=sys.stderr)
-        for path, name in found:
-            if path not in seen:
-                seen.add(path)
-                yield path, name, not one.is_folder
+                self._complain(os.path.join(one.path, folder), blocked.reason)
+
+    def _complain(self, name: str, why: str) -> None:
+        self.problems += 1
+        print(f"digit-worker: {printable(name)}: {why}", file=sys.stderr)
 
 
 def _arrival(path: str, *, follow: bool) -> Arrival | None:
@@ -150,7 +160,7 @@ class _Shelf:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._taken: set[str] = set()
+        self._taken: dict[str, str | None] = {}
 
     def put(self, outcome: Outcome, card: Card) -> Record:
         """Write what belongs to `outcome`; returns its record."""
@@ -169,12 +179,11 @@ class _Shelf:
             name = os.path.basename(name)
         folder, base = parted(os.path.normpath(name))
         ending = outcome.picture.ending if outcome.picture is not None else ".png"
-        for mark in ("", *((outcome.sha256 or "0" * 64)[:length] for length in (8, 16, 32, 64))):
+        for mark in chain(("",), marks(outcome.sha256 or "0" * 64)):
             names = file_names(base, ending, mark)
             record, picture = joined(folder, names.record), joined(folder, names.picture or "")
-            if record not in self._taken:
+            if self._taken.setdefault(record, outcome.sha256) == outcome.sha256:
                 break
-        self._taken.add(record)
         return record, picture
 
     def _write(self, name: str, data: bytes) -> None:

@@ -18,13 +18,15 @@ import numpy.typing as npt
 
 from worker.errors import WorldError
 from worker.intake.arrivals import Arrival, Kind
+from worker.logs import get_log
 from worker.outcome import AnnotatedPicture, Outcome, Status
 from worker.reasons import BadPictureError, Reason, ReasonCode, UnfinishedError
 from worker.recognition.decision import Reading, Thresholds, Verdict, decide
 from worker.vision.annotation import Label, annotate, encode
 from worker.vision.decoding import Limits, decode, inspect
+from worker.vision.ink import shrink
 from worker.vision.normalization import NormalizerSettings, normalize
-from worker.vision.page import Page, Tile
+from worker.vision.page import Box, Page, Tile
 from worker.vision.segmentation import find_marks
 
 AnnotateMode = Literal["all", "review", "none"]
@@ -56,21 +58,27 @@ class ReadingSettings:
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """An arrival without an answer: still being written, changed under our eyes, or gone."""
+    """An arrival without an answer: still being written, changed under our eyes, gone, or on a bad disk."""
 
     arrival: Arrival
-    why: Literal["unfinished", "changed", "vanished"]
+    why: Literal["unfinished", "changed", "vanished", "disk_error"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A picture, decoded and cut, before it is recognised."""
+    """A picture, decoded and cut, before it is recognised.
+
+    `page` is only as large as drawing needs it: one pixel of it is `step` of the picture's own.
+    """
 
     arrival: Arrival
     sha256: str
     size_bytes: int
     is_jpeg: bool
+    width: int
+    height: int
     page: Page
+    step: int
     tiles: tuple[Tile, ...]
 
 
@@ -98,7 +106,10 @@ class Reader:
 
     def read(self, arrivals: Sequence[Arrival]) -> list[Answer]:
         """One answer for each of `arrivals`, in their order."""
-        seen = self._spread(self._see, arrivals)
+        seen = self._spread(self._see_safely, arrivals)
+        errors = [one for one in seen if isinstance(one, NotYet) and one.why == "disk_error"]
+        if len(errors) == len(arrivals) > 1:
+            raise WorldError("reading the inbox", OSError(errno.EIO, "no file of a whole batch can be read"))
         tiles = [tile for one in seen if isinstance(one, _Seen) for tile in one.tiles]
         logits = self._logits(tiles)
         pairs: list[tuple[_Seen, Verdict] | Answer] = []
@@ -111,7 +122,7 @@ class Reader:
             start += len(one.tiles)
             boxes = [tile.box for tile in one.tiles]
             pairs.append((one, decide(own, boxes, self._settings.temperature, self._settings.thresholds)))
-        return self._spread(self._answer, pairs)
+        return self._spread(self._answer_safely, pairs)
 
     def _spread(self, work: Callable[[A], B], items: Sequence[A]) -> list[B]:
         if len(items) <= 2:
@@ -123,6 +134,27 @@ class Reader:
         if not tiles:
             return np.zeros((0, 10), np.float32)
         return self._classifier.logits(np.stack([tile.pixels for tile in tiles]))
+
+    def _see_safely(self, arrival: Arrival) -> _Seen | Answer:
+        """`_see`, whatever a picture brings about in a library: one picture must not end the worker."""
+        try:
+            return self._see(arrival)
+        except (WorldError, MemoryError) as error:
+            raise _as_world_error(error) from error
+        except Exception:
+            get_log().exception("picture_surprised", name=ascii(arrival.name))
+            return _failed(arrival, Reason.of(ReasonCode.UNDECODABLE), size_bytes=arrival.size_bytes)
+
+    def _answer_safely(self, item: tuple[_Seen, Verdict] | Answer) -> Answer:
+        """`_answer`, without a picture where drawing it fails: the reading is what counts."""
+        try:
+            return self._answer(item, with_picture=True)
+        except MemoryError as error:
+            raise _as_world_error(error) from error
+        except Exception:
+            name = item[0].arrival.name if isinstance(item, tuple) else item.arrival.name
+            get_log().exception("drawing_failed", name=ascii(name))
+            return self._answer(item, with_picture=False)
 
     def _see(self, arrival: Arrival) -> _Seen | Answer:
         """The picture of one arrival, decoded and cut into tiles, or why there is none."""
@@ -146,21 +178,25 @@ class Reader:
         tiles = tuple(
             Tile(normalize(mark.ink, self._settings.normalizer), mark.box) for mark in find_marks(page)
         )
-        return _Seen(arrival, digest, len(data), data[:2] == b"\xff\xd8", page, tiles)
+        # A batch of large pages is kept at the size at which they are drawn, or memory would be the limit.
+        step = max(1, max(page.width, page.height) // (2 * self._settings.annotated_max_side_px))
+        is_jpeg = data[:2] == b"\xff\xd8"
+        kept = Page(shrink(page.grey, step))
+        return _Seen(arrival, digest, len(data), is_jpeg, page.width, page.height, kept, step, tiles)
 
     def _what_it_is(self, kind: Kind) -> str:
         if self._settings.crosses_mounts and kind is not Kind.LINK:
             return f"{_KIND_WORDS[kind]}; it has no content to keep and was removed."
         return f"{_KIND_WORDS[kind]}."
 
-    def _answer(self, item: tuple[_Seen, Verdict] | Answer) -> Answer:
+    def _answer(self, item: tuple[_Seen, Verdict] | Answer, *, with_picture: bool) -> Answer:
         """The outcome of one recognised picture, drawn where it is asked for."""
         if not isinstance(item, tuple):
             return item
         seen, verdict = item
         mode = self._settings.annotate
         picture = None
-        if mode == "all" or (mode == "review" and not verdict.is_read):
+        if with_picture and (mode == "all" or (mode == "review" and not verdict.is_read)):
             picture = _draw(seen, verdict, self._settings.annotated_max_side_px)
         return Outcome(
             arrival=seen.arrival,
@@ -171,8 +207,8 @@ class Reader:
             reason=verdict.reason,
             sha256=seen.sha256,
             size_bytes=seen.size_bytes,
-            width=seen.page.width,
-            height=seen.page.height,
+            width=seen.width,
+            height=seen.height,
             picture=picture,
             finished_at=datetime.now(UTC),
         )
@@ -203,7 +239,7 @@ def _load(path: str, arrival: Arrival, limits: Limits) -> bytes | NotYet:
             raise BadPictureError(ReasonCode.NOT_READABLE) from None
         if error.errno in _NO_LONGER_A_FILE:
             return NotYet(arrival, "changed")
-        raise WorldError(f"opening {arrival.name!a}", error) from error
+        return _disk_error(arrival, error)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or not _is_same(status, arrival):
@@ -214,10 +250,28 @@ def _load(path: str, arrival: Arrival, limits: Limits) -> bytes | NotYet:
         if not _is_same(os.fstat(descriptor), arrival):
             return NotYet(arrival, "changed")
     except OSError as error:
-        raise WorldError(f"reading {arrival.name!a}", error) from error
+        return _disk_error(arrival, error)
     finally:
         os.close(descriptor)
     return data
+
+
+# Errors of a file system's spot, not of all of it: the files beside may well be readable.
+_SPOTS = {errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ESTALE, errno.ETIMEDOUT}
+
+
+def _disk_error(arrival: Arrival, error: OSError) -> NotYet:
+    """The file waits where its own spot of the disk is bad; anything else is a fault of the world."""
+    if error.errno not in _SPOTS:
+        raise WorldError(f"reading {arrival.name!a}", error) from error
+    get_log().warning("picture_unreadable_yet", name=ascii(arrival.name), why=error.strerror)
+    return NotYet(arrival, "disk_error")
+
+
+def _as_world_error(error: BaseException) -> WorldError:
+    if isinstance(error, WorldError):
+        return error
+    return WorldError("reading pictures", OSError(errno.ENOMEM, "out of memory"))
 
 
 def _read_all(descriptor: int, size_bytes: int) -> bytes:
@@ -281,10 +335,17 @@ _CAPTIONS: dict[ReasonCode, str] = {
 
 
 def _draw(seen: _Seen, verdict: Verdict, max_side_px: int) -> AnnotatedPicture:
-    labels = [Label(reading.box, _label(reading), reading.accepted) for reading in verdict.digits]
+    labels = [
+        Label(_reduced(reading.box, seen.step), _label(reading), is_accepted=reading.accepted)
+        for reading in verdict.digits
+    ]
     caption = _CAPTIONS[verdict.reason.code] if verdict.reason else f"read: {verdict.text}"
     picture = annotate(seen.page, labels, caption, verdict.is_read, max_side_px=max_side_px)
     return AnnotatedPicture(*encode(picture, page_was_jpeg=seen.is_jpeg))
+
+
+def _reduced(box: Box, step: int) -> Box:
+    return Box(box.x // step, box.y // step, max(1, box.width // step), max(1, box.height // step))
 
 
 def _label(reading: Reading) -> str:

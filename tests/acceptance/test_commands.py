@@ -50,12 +50,14 @@ def test_predict_reads_folders_and_files_and_moves_nothing(folders: Path) -> Non
         ("b.png", "read", "5"),
         ("broken.jpg", "failed", None),
         ("sub/a.png", "read", "2"),
+        ("pictures/b.png", "read", "5"),
     ]
     written = sorted(
         str(p.relative_to(folders / "read")) for p in (folders / "read").rglob("*") if p.is_file()
     )
     assert written == [
-        "b.png.annotated.png", "b.png.json", "broken.jpg.json", "sub/a.png.annotated.png", "sub/a.png.json",
+        "b.png.annotated.png", "b.png.json", "broken.jpg.json", "pictures/b.png.annotated.png", "pictures/b.png.json",
+        "sub/a.png.annotated.png", "sub/a.png.json",
     ]  # fmt: skip
     assert (pictures / "b.png").exists()
     only = run_cli("predict", pictures / "b.png", cwd=folders)

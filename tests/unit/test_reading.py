@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from worker.reasons import ReasonCode
 from worker.recognition.decision import Thresholds
 from worker.vision.decoding import Limits
 from worker.vision.normalization import NormalizerSettings
+from worker.vision.page import Page
+from worker.vision.segmentation import Mark, find_marks
 
 
 class AlwaysThree:
@@ -169,8 +172,11 @@ def test_a_fault_of_the_world_is_never_blamed_on_a_picture(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "read", broken_disk)
-    with pytest.raises(WorldError, match=r"a\.png"):
-        reader.read([arrival])
+    second = dataclasses.replace(arrival, name="a.png")
+    with pytest.raises(WorldError):
+        reader.read([arrival, second])
+    (alone,) = reader.read([arrival])
+    assert alone == NotYet(arrival, "disk_error")
 
 
 def test_a_file_that_may_not_be_read_fails_by_itself(
@@ -186,3 +192,51 @@ def test_a_file_that_may_not_be_read_fails_by_itself(
     assert outcome.reason is not None
     assert outcome.reason.code is ReasonCode.NOT_READABLE
     assert outcome.size_bytes == arrival.size_bytes
+
+
+def test_a_surprise_in_a_library_fails_one_picture_and_no_other(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import worker.reading
+
+    arrivals = [_arrive(tmp_path, "one.png", _page()), _arrive(tmp_path, "two.png", _page(2))]
+
+    def surprised(page: Page) -> list[Mark]:
+        if page.width > 120:
+            raise cv2.error("assertion failed")
+        return find_marks(page)
+
+    monkeypatch.setattr(worker.reading, "find_marks", surprised)
+    first, second = reader.read(arrivals)
+    assert isinstance(first, Outcome)
+    assert isinstance(second, Outcome)
+    assert (first.status, second.status) == (Status.READ, Status.FAILED)
+
+
+def test_a_picture_that_cannot_be_drawn_is_answered_all_the_same(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import worker.reading
+
+    def broken(*_: object, **__: object) -> None:
+        raise cv2.error("assertion failed")
+
+    monkeypatch.setattr(worker.reading, "annotate", broken)
+    outcome = _outcome(reader, _arrive(tmp_path, "two.png", _page(2)))
+    assert outcome.status is Status.REVIEW
+    assert outcome.picture is None
+
+
+def test_a_large_page_is_kept_small_and_its_box_is_in_its_own_pixels(reader: Reader, tmp_path: Path) -> None:
+    page = np.full((900, 1100), 255, np.uint8)
+    cv2.ellipse(page, (550, 450), (140, 250), 0, 0, 360, 0, 40)
+    reader._settings = dataclasses.replace(reader._settings, annotate="all", annotated_max_side_px=200)
+    outcome = _outcome(reader, _arrive(tmp_path, "large.png", cv2.imencode(".png", page)[1].tobytes()))
+    assert (outcome.width, outcome.height) == (1100, 900)
+    box = outcome.digits[0].box
+    assert abs(box.x - 390) <= 4
+    assert abs(box.width - 320) <= 8
+    assert outcome.picture is not None
+    picture = cv2.imdecode(np.frombuffer(outcome.picture.data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert max(picture.shape) < 500

@@ -108,7 +108,7 @@ def test_a_missing_file_is_a_configuration_error(tmp_path: Path) -> None:
         load_settings(tmp_path / "config.yaml", {})
 
 
-@pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", "inbox: a\ninbox: b\n", "1: 2\n"])
+@pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", "inbox: a\ninbox: b\n", "1: 2\n", "? [a]\n: b\n"])
 def test_what_is_no_mapping_of_unique_keys_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError):
         load_settings(_write(tmp_path, text), {})

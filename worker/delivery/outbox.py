@@ -334,7 +334,7 @@ class Outbox:
         for index in range(len(entry.items)):
             entry = self._published(entry, index, chooser, recovering=False)
         self._during = f"moving originals from {self._inbox} to {self._outbox}"
-        results = self._retirement.retire(entry.items, chooser)
+        results = self._retirement.retire(entry.items, chooser, just_published=True)
         deliveries = []
         for item, (how, place) in zip(entry.items, results, strict=True):
             deliveries.append(

@@ -60,9 +60,16 @@ class Retirement:
         self._sync = sync
         self._on_step = on_step
         self.crosses = False
+        self._just_published = False
 
-    def retire(self, items: Sequence[Item], chooser: Chooser) -> list[tuple[Retired, str | None]]:
-        """Move the originals of `items` out of the inbox; says for each how it went and where it is."""
+    def retire(
+        self, items: Sequence[Item], chooser: Chooser, *, just_published: bool = False
+    ) -> list[tuple[Retired, str | None]]:
+        """Move the originals of `items` out of the inbox; says for each how it went and where it is.
+
+        `just_published`: by this very process, a moment ago, and not by one that may be long dead.
+        """
+        self._just_published = just_published
         results = [self._moved(item, chooser) for item in items]
         crossing = [index for index, (how, _) in enumerate(results) if how is Retired.CROSSES]
         if crossing:
@@ -156,6 +163,9 @@ class Retirement:
         now = Identity.of(status)
         if is_same(Kind(item.kind), item.identity, now):
             return True
+        if self._just_published:
+            # Another link to the same inode was retired in this batch, or its mode changed: same bytes all the same.
+            return same_but_ctime(item.identity, now)
         if item.record is not None:
             # Moving an original back into the inbox keeps everything but the ctime, and is a new drop.
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -24,8 +25,8 @@ def retry(inbox: Path, outbox: Path, names: Sequence[str], *, dry_run: bool) -> 
     back when the original cannot be moved, also after a crash in between (by the next call).
     """
     for folder in (inbox, outbox):
-        if not folder.is_dir():
-            raise FoldersError(f"{folder}: there is no such folder. Check the configuration.")
+        if not os.path.isdir(folder):
+            raise FoldersError(f"{folder}: there is no such folder, or this user may not reach it.")
     _restore(outbox)
     wanted = set(names)
     found: set[str] = set()
@@ -104,10 +105,11 @@ def _restore(outbox: Path) -> None:
             outputs.insert(0, _annotated_of(shelved))
         is_back = _original_of(outbox, shelved) is None
         for path in outputs:
-            if is_back:
-                (root / path).unlink(missing_ok=True)
-            elif (root / path).exists():
-                rename_fresh(str(root / path), str(outbox / path))
+            if not is_back and (root / path).exists():
+                with contextlib.suppress(
+                    FileExistsError
+                ):  # it was answered anew meanwhile: the old answer is history
+                    rename_fresh(str(root / path), str(outbox / path))
     shutil.rmtree(root, ignore_errors=True)
 
 

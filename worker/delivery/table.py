@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -22,8 +23,8 @@ COLUMNS = (
 def export(outbox: Path, form: Literal["csv", "jsonl"], *, since: str | None, output: Path | None) -> int:
     """Write the records of `outbox`, oldest first, to `output` or stdout; returns the exit code."""
     start = parse_time(since) if since else None
-    if not outbox.is_dir():
-        raise FoldersError(f"{outbox}: there is no such outbox. Check `outbox` in the configuration.")
+    if not os.path.isdir(outbox):
+        raise FoldersError(f"{outbox}: there is no such outbox, or this user may not reach it.")
     rows = sorted(
         (shelved for shelved in shelved_records(outbox) if start is None or _finished(shelved) >= start),
         key=lambda shelved: (shelved.record["finished_at"], shelved.path),

@@ -290,13 +290,15 @@ class Walk:
                     held += 1
                 else:
                     yield name, entry.inode()
-        if rights.blocked or held:
+        if held:
             reason = rights.blocked or "its sticky bit lets only the owner move files out of it"
             self.blocked[folder or "."] = BlockedFolder(reason, held)
 
     def _is_picture(self, entry: os.DirEntry[str], name: str, folders: list[str]) -> bool:
         """Put the entry where it belongs; True when it is a picture by name."""
         if entry.is_dir(follow_symlinks=False):
+            if name == "lost+found":  # what mkfs puts into the root of a file system
+                return False
             if not self.ignore.ignores_folder(entry.name, name):
                 folders.append(name)
             return False
@@ -335,12 +337,19 @@ class Inbox:
     """The folder on disk, seen through the ignore rules; names are paths below it."""
 
     def __init__(self, root: Path | str, ignore: IgnoreRules) -> None:
+        self._path = root
         self._root = os.path.realpath(root)
         self._ignore = ignore
         self._leasing_device = _leasing_device(self._root)
 
     def walk(self) -> Walk:
-        """Start a walk over the pictures that could be moved away once they are answered."""
+        """Start a walk over the pictures that could be moved away once they are answered.
+
+        An inbox that is a link is followed anew: it may lead elsewhere by now.
+        """
+        root = os.path.realpath(self._path)
+        if root != self._root:
+            self._root, self._leasing_device = root, _leasing_device(root)
         return Walk(self._root, self._ignore, must_move=True)
 
     def look(self, name: str) -> Sight | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker import __version__
-from worker.errors import ModelError, UsageError
+from worker.errors import ModelError, UsageError, WorldError
 from worker.recognition.card import (
     CARD_FILE,
     DIGIT_LABELS,
@@ -59,14 +60,14 @@ class Bundle:
         that does not fit tiles, or holds anything outside the allow-list. A bare file gets a card of
         defaults: temperature 1, thresholds and normaliser as they come, outputs by its last layer.
         """
-        if path.name == MODEL_FILE and (path.parent / CARD_FILE).is_file():
+        if path.name == MODEL_FILE and os.path.isfile(path.parent / CARD_FILE):
             path = path.parent  # somebody pointed at the model inside a bundle: its card counts
-        if path.suffix in {".h5", ".hdf5"} or (path / "saved_model.pb").exists():
+        if path.suffix in {".h5", ".hdf5"} or os.path.exists(path / "saved_model.pb"):
             raise ModelError(
                 f"{path} has an old format that cannot be loaded safely."
                 f" If you trust it: digit-worker convert {path} --output DIR"
             )
-        if path.is_dir():
+        if os.path.isdir(path):
             card = read_card(path)
             content = read_bounded(path / MODEL_FILE, MAX_MODEL_BYTES)
             if hashlib.sha256(content).hexdigest() != card.sha256:
@@ -96,9 +97,15 @@ class Bundle:
 
         # Keras loads from a path alone. The file of the bundle may be another one by now; this copy, in a
         # folder that only this user may enter, is not.
-        with tempfile.TemporaryDirectory(prefix="digit-worker-") as folder:
-            copy = Path(folder, MODEL_FILE)
-            copy.write_bytes(self.content)
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="digit-worker-"))
+                copy = Path(folder, MODEL_FILE)
+                copy.write_bytes(self.content)
+            except OSError as error:
+                raise WorldError(
+                    "writing a copy of the model to the folder for temporary files", error
+                ) from error
             try:
                 model = keras.saving.load_model(copy, compile=False, safe_mode=True)
             except (

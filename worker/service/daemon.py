@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from worker import __version__
 from worker.delivery.lock import FolderLock
@@ -19,11 +20,13 @@ from worker.intake.watcher import Watcher
 from worker.logs import get_log
 from worker.service.doctor import folder_problem
 from worker.service.driver import Driver
+from worker.service.health import starting_status, write_status
 from worker.service.pause import Pause
 from worker.service.signals import StopSignals, Wake
 from worker.settings import Settings
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from worker.recognition.classifier import Classifier
 
 
 def run_worker(settings: Settings, *, once: bool) -> int:
@@ -49,6 +52,8 @@ def run_worker(settings: Settings, *, once: bool) -> int:
                 return _ended_by(stop)
             stack.callback(lock.release)
         log.info("starting", version=__version__, pid=os.getpid())
+        with contextlib.suppress(OSError):
+            write_status(settings.outbox, starting_status())
         # Recovery comes before the model: what an earlier run promised does not wait for TensorFlow.
         outbox = Outbox(settings.inbox, settings.outbox, settings.durability)
         stack.callback(outbox.close)
@@ -76,10 +81,13 @@ def _driver(
     """A driver with everything it needs, all of which `stack` will close; None when asked to stop first."""
     from worker.assembly import load_model, reader_for  # TensorFlow, seconds
 
-    model = load_model(settings)
+    loaded: list[Classifier] = []
+    if not waiting.until_possible(lambda: loaded.append(load_model(settings))):
+        return None
+    model = loaded[0]
     reader = reader_for(settings, model, str(settings.inbox), crosses_mounts=outbox.crosses_mounts())
     stack.callback(reader.close)
-    hints = Hints(arrived=wake)
+    hints = Hints(arrived=_Ring(wake))
     watcher = Watcher(settings.inbox, hints, mode=settings.watch, poll_interval_s=settings.poll_interval_s)
     stack.callback(watcher.stop)
     if not waiting.until_possible(watcher.start):
@@ -89,6 +97,19 @@ def _driver(
     driver = Driver(settings, locks, intake, hints, watcher, reader, outbox, model.card, wake, stop)
     stack.callback(driver.close)
     return driver
+
+
+class _Ring:
+    """What hints set: the driver's wake, which only the driver's own wait may clear."""
+
+    def __init__(self, wake: Wake) -> None:
+        self._wake = wake
+
+    def set(self) -> None:
+        self._wake.set()
+
+    def clear(self) -> None:
+        """Nothing: results and signals use the same wake, and theirs must not be lost."""
 
 
 def _recover(outbox: Outbox) -> None:

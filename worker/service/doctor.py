@@ -107,9 +107,9 @@ def _folders(settings: Settings) -> Iterator[Finding]:
 
 def folder_problem(folder: Path) -> tuple[str, str] | None:
     """What keeps a worker from using `folder`, and the advice that goes with it; None if nothing does."""
-    if not folder.exists():
-        return "does not exist.", f"Make it (mkdir -p {folder}) or correct the configuration."
-    if not folder.is_dir():
+    if not os.path.exists(folder):
+        return "does not exist, or this user may not reach it.", f"Make it (mkdir -p {folder}) or correct it."
+    if not os.path.isdir(folder):
         return "is not a folder.", "Correct the configuration."
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return (

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -94,7 +95,7 @@ class Driver:
         self._pause = Pause()
         self.tally = Tally()
         self._reading: tuple[_Batch, Future[list[Answer]]] | None = None
-        self._read: _Batch | None = None  # read, and waiting for delivery to be free
+        self._read: deque[_Batch] = deque()  # read, and waiting for delivery to be free
         self._delivering: tuple[_Batch, Future[list[Delivery]]] | None = None
         self._flushing: Future[None] | None = None
         self._is_flushed = True
@@ -113,7 +114,8 @@ class Driver:
     def left_behind(self) -> int:
         """How many files of the inbox could not be answered because they may not be read or moved."""
         counts = self._intake.counts
-        return counts.waiting + counts.stuck + len(self._intake.blocked)
+        blocked = sum(max(1, folder.pictures) for folder in self._intake.blocked.values())
+        return counts.waiting + counts.stuck + blocked
 
     def close(self) -> None:
         """Let the threads go."""
@@ -152,6 +154,7 @@ class Driver:
             self._intake.look(self._hints.take(), now_s)
             if now_s >= self._next_watch_s:
                 self._next_watch_s = now_s + LONGEST_WAIT_S
+                self._own_the_folders()
                 if not self._watcher.is_alive():
                     self._watch_again()
             if now_s >= self._next_scan_s:
@@ -175,7 +178,7 @@ class Driver:
 
     def _start_reading(self, now_s: float) -> None:
         """Hand the next batch to the reader, if it is free and delivery is not far behind."""
-        if self._reading is not None or self._read is not None or self._pause.what is not None:
+        if self._reading is not None or self._read or self._pause.what is not None:
             return
         arrivals = self._intake.take(self._settings.batch_size, now_s)
         if arrivals:
@@ -194,7 +197,8 @@ class Driver:
                 self._give_back(batch.arrivals, now_s)
             else:
                 batch.outcomes = self._sorted_out(answers, now_s)
-                self._read = batch if batch.outcomes else None
+                if batch.outcomes:
+                    self._read.append(batch)
         if self._delivering is not None and self._delivering[1].done():
             (batch, delivered), self._delivering = self._delivering, None
             try:
@@ -202,10 +206,17 @@ class Driver:
             except WorldError as fault:
                 # The same outcomes are committed again when the world is well: nothing is published twice.
                 self._pause.begin(fault, now_s)
-                self._delivery_waits(batch)
+                self._read.appendleft(batch)
             else:
                 self._pause.end()
                 self._settle(batch, deliveries, now_s)
+        if self._flushing is not None and self._flushing.done():
+            flushed, self._flushing = self._flushing, None
+            try:
+                flushed.result()
+                self._is_flushed = True
+            except WorldError as fault:
+                self._pause.begin(fault, now_s)
         if self._pause.what is not None and now_s >= self._pause.retry_at_s:
             self._try_again(now_s)
 
@@ -215,7 +226,7 @@ class Driver:
         for answer in answers:
             if isinstance(answer, Outcome):
                 outcomes.append(answer)
-            elif answer.why == "unfinished":
+            elif answer.why in ("unfinished", "disk_error"):
                 self._intake.unfinished(answer.arrival, now_s)
             elif answer.why == "changed":
                 self._intake.changed(answer.arrival, now_s)
@@ -231,11 +242,17 @@ class Driver:
 
     def _start_delivery(self, now_s: float) -> None:
         """Hand what was read to delivery, if it is free and the world well (or due to be tried again)."""
-        if self._read is None or self._delivering is not None or self._flushing is not None:
+        if not self._read or self._delivering is not None or self._flushing is not None:
             return
-        if self._pause.what is not None and now_s < self._pause.retry_at_s:
-            return
-        batch, self._read = self._read, None
+        if self._pause.what is not None:
+            if now_s < self._pause.retry_at_s:
+                return
+            try:
+                self._own_the_folders()
+            except WorldError as fault:
+                self._pause.begin(fault, now_s)
+                return
+        batch = self._read.popleft()
         future = self._delivery_thread.submit(
             self._outbox.commit, batch.outcomes, self._card.name, self._card.sha256
         )
@@ -243,18 +260,15 @@ class Driver:
         self._delivering = (batch, future)
         self._is_flushed = False
 
-    def _delivery_waits(self, batch: _Batch) -> None:
-        """Keep a batch for the next try; one that was read meanwhile is read again later."""
-        if self._read is not None:
-            self._give_back([outcome.arrival for outcome in self._read.outcomes], time.monotonic())
-        self._read = batch
-
     def _settle(self, batch: _Batch, deliveries: Sequence[Delivery], now_s: float) -> None:
         """Tell intake and log what became of a batch."""
         counts = {status.value: 0 for status in Status}
         for outcome, delivery in zip(batch.outcomes, deliveries, strict=True):
             if delivery.fate is Fate.CHANGED:
                 self._intake.changed(outcome.arrival, now_s)
+                continue
+            if delivery.fate is Fate.STUCK and delivery.record is None:
+                self._intake.stuck(outcome.arrival, now_s)  # answered by an earlier run
                 continue
             counts[outcome.status.value] += 1
             if delivery.fate is Fate.STUCK:
@@ -280,7 +294,7 @@ class Driver:
 
     def _try_again(self, now_s: float) -> None:
         """See whether the world is well again; delivery's own try is the next commit."""
-        if self._read is not None or self._delivering is not None:
+        if self._read or self._delivering is not None:
             return
         self._next_scan_s = now_s
         try:
@@ -291,30 +305,26 @@ class Driver:
         except WorldError as fault:
             self._pause.begin(fault, now_s)
         else:
-            self._pause.end()
+            self._pause.lift()
 
     def _watch_again(self) -> None:
         """Watch the folder that is the inbox now, and own it: it may have been removed and made again."""
-        for lock in self._locks:
-            lock.ensure()
+        self._own_the_folders()
         self._watcher.restart()
         self._log.warning("watcher_restarted", mode=self._watcher.mode)
 
-    def _outbox_is_well(self) -> None:
+    def _own_the_folders(self) -> None:
+        """Hold the locks of the folders that are there now, which may not be those of the start."""
         for lock in self._locks:
             lock.ensure()
+
+    def _outbox_is_well(self) -> None:
+        self._own_the_folders()
         if self._outbox.needs_recovery:
             self._delivery_thread.submit(self._outbox.recover).result()
 
     def _flush_when_idle(self) -> None:
         """Make what was published durable and clear the log as soon as there is nothing else to do."""
-        if self._flushing is not None and self._flushing.done():
-            future, self._flushing = self._flushing, None
-            try:
-                future.result()
-                self._is_flushed = True
-            except WorldError as fault:
-                self._pause.begin(fault, time.monotonic())
         is_busy = self._reading or self._read or self._delivering or self._flushing
         if not (self._is_flushed or is_busy or self._pause.what) and not self._intake.counts.ready:
             self._flushing = self._delivery_thread.submit(self._outbox.flush)
@@ -326,7 +336,7 @@ class Driver:
         """Whether nothing is in work any more, or the world does not let it be finished now."""
         if self._reading is not None or self._delivering is not None:
             return False
-        return self._read is None or self._pause.what is not None
+        return not self._read or self._pause.what is not None
 
     def _is_empty(self) -> bool:
         counts = self._intake.counts
@@ -334,8 +344,9 @@ class Driver:
 
     def _end(self) -> None:
         self._set_state("stopping")
-        if self._read is not None:
-            self._log.warning("not_published", files=len(self._read.outcomes), why=self._pause.what)
+        if self._read:
+            unpublished = sum(len(batch.outcomes) for batch in self._read)
+            self._log.warning("not_published", files=unpublished, why=self._pause.what)
         try:
             if not self._outbox.needs_recovery:
                 self._delivery_thread.submit(self._outbox.flush).result()
@@ -349,8 +360,10 @@ class Driver:
         """How long nothing needs to be done unless something happens."""
         moments = [self._next_beat_s, now_s + LONGEST_WAIT_S, self._next_scan_s]
         if self._pause.what is not None:
-            moments = [self._next_beat_s, self._pause.retry_at_s]
-        elif self._reading is None and self._read is None and not self._stop.stop_requested:
+            moments = [self._next_beat_s]
+            if self._delivering is None and self._flushing is None and self._reading is None:
+                moments.append(self._pause.retry_at_s)
+        elif self._reading is None and not self._read and not self._stop.stop_requested:
             deadline_s = self._intake.next_deadline(now_s)
             if deadline_s is not None:
                 moments.append(deadline_s)

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from worker import __version__
 from worker.delivery.disk import HIDDEN
-from worker.errors import ExitCode
+from worker.errors import ExitCode, FoldersError
 from worker.settings import Settings
 
 STATUS_FILE = f"{HIDDEN}/status.json"
@@ -40,6 +41,30 @@ def write_status(outbox: Path, status: Mapping[str, Any]) -> None:
             file.write(content.ljust(path.stat().st_size))
 
 
+def starting_status() -> dict[str, Any]:
+    """What is said before the first look: nothing is known yet but who is starting."""
+    now_s = time.time()
+    keys = (
+        "seen", "published", "read", "review", "failed", "vanished", "waiting", "in_work", "held", "stuck",
+        "foreign", "linked_folders", "blocked_folders", "unannounced", "overflows",
+    )  # fmt: skip
+    return {
+        "state": "starting",
+        "since_s": now_s,
+        "pid": os.getpid(),
+        "version": __version__,
+        "started_at_s": now_s,
+        "written_at_s": now_s,
+        "counts": dict.fromkeys(keys, 0),
+        "oldest_waiting_s": None,
+        "model": None,
+        "watcher": None,
+        "blocked": {},
+        "stuck": [],
+        "fault": None,
+    }
+
+
 def read_status(outbox: Path) -> dict[str, Any] | None:
     """The last status that a worker wrote; None where there is none."""
     try:
@@ -53,6 +78,10 @@ def is_running(outbox: Path) -> bool:
     """Whether a worker holds the lock of `outbox` now; a status file alone may be a dead one's."""
     try:
         descriptor = os.open(outbox / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise FoldersError(
+            f"{outbox / LOCK_FILE} may not be read by this user: ask as the worker's own."
+        ) from error
     except OSError:
         return False
     try:
@@ -103,10 +132,11 @@ def describe(status: Mapping[str, Any]) -> list[str]:
         )
     if status["oldest_waiting_s"] is not None:
         lines.append(f"oldest waiting for {_ago(status['oldest_waiting_s'])}")
-    lines.append(f"model {status['model']['name']} ({str(status['model']['sha256'])[:12]})")
-    lines.append(
-        f"watching by {status['watcher']['mode']}{'' if status['watcher']['alive'] else ' - NOT ALIVE'}"
-    )
+    if status["model"]:
+        lines.append(f"model {status['model']['name']} ({str(status['model']['sha256'])[:12]})")
+    if status["watcher"]:
+        sign = "" if status["watcher"]["alive"] else " - NOT ALIVE"
+        lines.append(f"watching by {status['watcher']['mode']}{sign}")
     lines += [f"blocked: {folder}: {why}" for folder, why in status["blocked"].items()]
     lines += [f"cannot be moved out of the inbox: {name}" for name in status["stuck"]]
     if status["fault"]:

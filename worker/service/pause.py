@@ -25,16 +25,19 @@ class Pause:
         """Note a fault, new or still there; `retry_at_s` says when to try again."""
         if self.what is None:
             self.since_s = time.time()
-            self.tries = 0
         if self.what != str(fault):
             get_log().error("paused", what=str(fault))
         self.what = str(fault)
         self.retry_at_s = now_s + min(FIRST_PAUSE_S * 2**self.tries, LONGEST_PAUSE_S)
         self.tries = min(self.tries + 1, 20)
 
-    def end(self) -> None:
-        """Note that work goes on."""
+    def lift(self) -> None:
+        """Note that it is worth going on; the next fault waits longer still until something has succeeded."""
         if self.what is not None:
             get_log().info("resumed", after_s=round(time.time() - self.since_s, 1))
             self.what = None
-            self.tries = 0
+
+    def end(self) -> None:
+        """Note that something succeeded: the world is well."""
+        self.lift()
+        self.tries = 0
