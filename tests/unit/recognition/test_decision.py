@@ -92,7 +92,7 @@ def test_a_temperature_never_changes_the_best_guess(
 ) -> None:
     cold, warm = calibrate(logits, 1.0), calibrate(logits, temperature)
     for before, after in zip(cold, warm, strict=True):
-        assert after[np.argmax(before)] == after.max()
+        assert after[np.argmax(before)] >= after.max() - 1e-12  # near ties may round either way
 
 
 @given(LOGITS)
