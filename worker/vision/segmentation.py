@@ -279,9 +279,15 @@ def _join(pieces: list[_Piece]) -> list[_Piece]:
                 if _belong_together(marks[i], marks[j], reference_px):
                     marks[i] = marks[i].joined(marks.pop(j))
                     joined = True
-    # What stayed alone and is small beside a whole sign is a speck, a comma, a crumb.
+    # What stayed alone and is small beside a whole sign is a speck, a comma, a scrap of a frame.
+    main = max(marks, key=lambda mark: mark.area_px)
     largest = max(mark.extent for mark in marks)
-    return [mark for mark in marks if mark.extent >= 0.3 * largest]
+    return [
+        mark
+        for mark in marks
+        if mark.extent >= 0.3 * largest
+        and (mark.extent >= 0.6 * largest or mark.area_px >= 0.12 * main.area_px)
+    ]
 
 
 def _drop_border_lines(marks: list[_Piece], labels: npt.NDArray[np.int32], ink_map: InkMap) -> list[_Piece]:
@@ -322,7 +328,12 @@ def _belong_together(large: _Piece, small: _Piece, reference_px: int) -> bool:
     if both_tall:
         return False  # side by side: two digits
     # A fragment beside the rest: the bar of a 5, the flag of a 1, the arm of a 4.
-    return gap_x < 0.10 * reference_px and overlap_y > 0.5 and small.height < 0.45 * large.height
+    if small.height >= 0.45 * large.height:
+        return False
+    is_top_bar = small.width > small.height and (small.y + small.bottom) / 2 < large.y + 0.35 * large.height
+    if is_top_bar:
+        return max(gap_x, gap_y) < 0.25 * reference_px
+    return gap_x < 0.10 * reference_px and overlap_y > 0.5
 
 
 def _in_reading_order(marks: list[_Piece]) -> list[_Piece]:
