@@ -31,6 +31,7 @@ class Damage:
     blur_px: float = 1.4
     noise: float = 14.0
     ruled: float = 0.15
+    printed: float = 0.1  # a fine pattern all over the paper, as cheques and forms have
     jpeg: float = 0.35
     inverted: float = 0.25
     clean: float = 0.35  # pages as a drawing program leaves them: no damage at all
@@ -94,12 +95,14 @@ def thicken(ink: Float, rng: Rng) -> Float:
 
 def lay_on_page(ink: Float, rng: Rng, damage: Damage) -> Grey:
     """A page, uint8, that holds `ink` (float32 coverage in [0, 1]) somewhere, as a scan might show it."""
-    height, width = ink.shape
-    side = max(height, width)
+    side = max(ink.shape)
     low, high = damage.margin
     top, bottom, left, right = (int(side * rng.uniform(low, high)) + 1 for _ in range(4))
-    coverage = np.zeros((height + top + bottom, width + left + right), np.float32)
-    coverage[top : top + height, left : left + width] = ink
+    return scan(np.pad(ink, ((top, bottom), (left, right))), rng, damage, side)
+
+
+def scan(coverage: Float, rng: Rng, damage: Damage, side: int) -> Grey:
+    """The page, uint8, that a scanner makes of `coverage` (float32 in [0, 1]) by digits about `side` px large."""
     if rng.random() < damage.clean:
         page = 255.0 * (1.0 - coverage * np.float32(rng.uniform(0.4, 1.0) if rng.random() < 0.3 else 1.0))
         if rng.random() < 0.15:
@@ -127,6 +130,8 @@ def _photographed(coverage: Float, rng: Rng, damage: Damage, stroke_px: float) -
         paper += _texture(height, width, rng, float(rng.uniform(0.5, 6.0)))
     if rng.random() < damage.ruled:
         _rule(paper, rng, level)
+    if rng.random() < damage.printed:
+        _print_pattern(paper, rng, level)
     if rng.random() < 0.1:
         _show_through(paper, rng, coverage, level)
     strength = contrast
@@ -180,6 +185,19 @@ def _rule(paper: Float, rng: Rng, level: float) -> None:
         for start in range(int(rng.integers(0, spacing)), length, max(spacing, 8)):
             line = np.s_[start : start + line_px, :] if direction == 0 else np.s_[:, start : start + line_px]
             paper[line] -= depth
+
+
+def _print_pattern(paper: Float, rng: Rng, level: float) -> None:
+    """Fine parallel waves, once or crossing, in place."""
+    columns, rows = _grid(*paper.shape)
+    depth = float(rng.uniform(0.03, 0.2)) * level
+    for _ in range(int(rng.integers(1, 3))):
+        angle, period = rng.uniform(0, np.pi), rng.uniform(3.5, 14)
+        along = columns * np.cos(angle) + rows * np.sin(angle)
+        across = rows * np.cos(angle) - columns * np.sin(angle)
+        across = across + rng.uniform(0, 4) * np.sin(along * (2 * np.pi / rng.uniform(15, 80)))
+        line = np.cos(across * np.float32(2 * np.pi / period)) > rng.uniform(0.3, 0.9)
+        paper -= np.float32(depth) * line
 
 
 def _show_through(paper: Float, rng: Rng, coverage: Float, level: float) -> None:

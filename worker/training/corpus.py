@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.training.augmentation import Damage, cut, draw_blank, lay_on_page, main_tile, thicken, warp
+from worker.training.composition import compose, pieces_of
 from worker.training.marks import draw_fragment, draw_non_digit, draw_several
 from worker.training.pen import draw_digit
 from worker.vision.normalization import normalize
@@ -33,12 +34,13 @@ BLOCK = 2_000  # tiles drawn from one seed; the unit of work of a process
 class Recipe:
     """Which share of the corpus comes from where; the shares sum to 1."""
 
-    mnist_warped: float = 0.50  # MNIST digits, warped only
-    mnist_on_page: float = 0.14  # MNIST digits, warped, on a simulated page
+    mnist_warped: float = 0.42  # MNIST digits, warped only
+    mnist_on_page: float = 0.12  # MNIST digits, warped, on a simulated page
     pen_on_page: float = 0.22  # digits of the pen, on a simulated page
-    other: float = 0.06  # letters, scribbles, lines, stains
-    fragment: float = 0.04  # halves of digits
-    several: float = 0.04  # two or three digits in one
+    from_numbers: float = 0.12  # what candidate cuts make of digits side by side: digits, parts, several
+    other: float = 0.08  # letters, scribbles, lines, stains
+    fragment: float = 0.02  # halves of digits
+    several: float = 0.02  # two or three digits in one
 
 
 # Halves that a person would still read as a digit: no outliers. (digit, which half)
@@ -66,17 +68,20 @@ class Corpus:
             (self._mnist_warped, recipe.mnist_warped),
             (self._mnist_on_page, recipe.mnist_on_page),
             (self._pen_on_page, recipe.pen_on_page),
+            (self._from_numbers, recipe.from_numbers),
             (self._other, recipe.other),
             (self._fragment, recipe.fragment),
             (self._several, recipe.several),
         ]
         self._sources = [source for source, _ in sources]
         self._shares = np.cumsum([share for _, share in sources])
+        self._pieces: list[tuple[Float, int]] = []  # of the number that was drawn last
 
     def block(self, seed: int) -> tuple[Tiles, Labels]:
         """`BLOCK` tiles uint8 (n, 28, 28) and their labels (indices of LABELS), shuffled by nature."""
         cv2.setNumThreads(1)
         rng = np.random.default_rng(seed)
+        self._pieces.clear()
         tiles = np.empty((BLOCK, 28, 28), np.uint8)
         labels = np.empty(BLOCK, np.uint8)
         count = 0
@@ -120,6 +125,24 @@ class Corpus:
     def _pen_on_page(self, rng: Rng) -> tuple[Float | None, int]:
         label = int(rng.integers(10))
         return main_tile(lay_on_page(draw_digit(label, rng), rng, self._damage)), label
+
+    def _from_numbers(self, rng: Rng) -> tuple[Float | None, int]:
+        """A candidate of the reader of numbers, labelled by whose ink it holds."""
+        while not self._pieces:
+            written = rng.random() < 0.5
+            count = int(rng.integers(2, 5))
+            digits = [self._one_of_a_number(rng, is_written=written) for _ in range(count)]
+            number = compose([ink for ink, _ in digits], rng)
+            labels = [label for _, label in digits]
+            self._pieces = list(pieces_of(number, labels, rng, self._damage, FRAGMENT, SEVERAL))
+        return self._pieces.pop()
+
+    def _one_of_a_number(self, rng: Rng, *, is_written: bool) -> tuple[Float, int]:
+        if not is_written:
+            ink, label = self._large(rng)
+            return _without_dust(_tight(ink).copy()), label
+        label = int(rng.integers(10))
+        return _tight(draw_digit(label, rng)), label
 
     # --- outliers -------------------------------------------------------------------------------
 

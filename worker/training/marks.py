@@ -128,6 +128,29 @@ def _waves(rng: np.random.Generator) -> Drawing:
     return _doodle("wave", np.column_stack([1.6 * t, y]))
 
 
+def _glyph(rng: np.random.Generator) -> Drawing:
+    """A letter of an alphabet that nobody has: strokes, bows and loops that spring from one another."""
+    parts: list[Floats] = []
+    t = np.linspace(0, 1, 14)
+    for _ in range(int(rng.integers(3, 6))):
+        length, angle = rng.uniform(0.35, 1.0), rng.choice([0, 90, 180, 270]) + rng.normal(0, 18)
+        kind = rng.random()
+        if kind < 0.5:  # a stroke, straight or bowed
+            x, y = length * t, rng.choice([0.0, rng.normal(0, 0.35)]) * length * np.sin(np.pi * t)
+        elif kind < 0.8:  # half a circle or more
+            turn = rng.uniform(np.pi * 0.8, np.pi * 1.6) * t
+            x, y = 0.4 * length * (1 - np.cos(turn)), 0.4 * length * np.sin(turn)
+        else:  # a loop
+            x, y = 0.25 * length * (1 - np.cos(2 * np.pi * t)), 0.3 * length * np.sin(2 * np.pi * t)
+        cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        part = np.column_stack([x * cos - y * sin, x * sin + y * cos])
+        if parts:
+            before = parts[int(rng.integers(len(parts)))]
+            part += before[rng.choice([0, len(t) // 2, -1])]
+        parts.append(part)
+    return _doodle("glyph", *parts)
+
+
 _DOODLES: tuple[Callable[[np.random.Generator], Drawing], ...] = (
     _scribble,
     _knot,
@@ -137,6 +160,10 @@ _DOODLES: tuple[Callable[[np.random.Generator], Drawing], ...] = (
     _zigzag,
     _hatching,
     _strokes,
+    _glyph,
+    _glyph,
+    _glyph,
+    _glyph,
     _dots,
     _waves,
 )

@@ -122,6 +122,15 @@ _ZEROS = family(
 3 egg upside down: 38 2, 26 2, 10 24, 1 62, 10 92, 32 100, 54 90, 61 60, 48 20, 36 3, 24 3 \
     | looseness 0.7, aspect 0.7 1.3
 0.6 dotted: @36 50 36 50 -70 -440 ; 35 49, 37 51 | aspect 0.9 1.4, thickest 0.1
+4 stroke out to the right: 44 6, 24 0, 4 30, 6 78, 28 100, 52 78, 55 34, 42 6, 30 12, 48 15, 74 6 \
+    | looseness 0.7, thickest 0.14
+3 loop into the next: 46 8, 26 0, 4 28, 4 76, 28 100, 52 80, 56 34, 46 4, 34 10, 44 24, 78 14 \
+    | looseness 0.7, thickest 0.13
+1.5 stroke out below: @31 48 31 48 -60 -420, 76 90 | looseness 0.7, aspect 0.8 1.3, thickest 0.13
+3 started from the left: -14 34, 10 14, @36 50 34 50 -110 -460 | looseness 0.7, aspect 0.7 1.2, thickest 0.14
+4 lying: @70 50 70 50 -70 -440 | aspect 0.8 1.3, turn -20 10, thickest 0.16
+2 lying, started inside: 24 34, 40 4, 92 4, 118 44, 96 88, 36 98, 4 70, 16 28, 56 6 \
+    | aspect 0.8 1.2, looseness 0.7, thickest 0.13
     """,
     thickest=0.2,
     looseness=0.8,
@@ -152,6 +161,11 @@ _ONES = family(
 4 foot: 0 0, 0 100 ; -20 100, 21 100 | slant -12 20, turn -7 7, looseness 0.6, thickest 0.2
 4 serif: 0 9, 15 0!, 15 100 ; -4 100, 34 100 | slant -10 14, turn -8 6, looseness 0.6, thickest 0.2
 2 hooked foot: 0 24, 22 0!, 22 98!, 38 94 | slant -10 14, turn -8 5, looseness 0.6, thickest 0.18
+5 upstroke from the ground: 0 98, 36 0!, 40 100 | slant -6 28, turn -8 8, aspect 0.55 1.1, looseness 0.7, thickest 0.17
+6 long slanted upstroke: 0 70, 48 0!, 34 100 | slant 0 28, turn -8 6, aspect 0.7 1.2, looseness 0.7, thickest 0.2
+4 curved upstroke: 0 74, 24 42, 44 0!, 42 100 | slant -6 28, turn -8 6, aspect 0.7 1.2, looseness 0.7, thickest 0.18
+3 narrow loop: 0 60, 20 16, 26 1, 20 5, 8 100 | slant -4 20, turn -6 6, looseness 0.5, thickest 0.12
+2 upstroke and foot: 0 72, 38 0!, 38 100 ; 14 100, 64 99 | slant -8 16, turn -8 5, looseness 0.6, thickest 0.16
     """,
     thickest=0.24,
 )
@@ -174,6 +188,13 @@ _TWOS = family(
     | aspect 0.85 1.4, looseness 0.8, thickest 0.14
 4 short base: 0 20, 14 3, 38 0, 54 16, 46 44, 4 99!, 44 99 | looseness 0.8
 4 angular: 0 14!, 10 2!, 48 1!, 52 40!, 4 98!, 60 97
+5 curled top, looped base: 24 22, 10 28, 4 14, 20 0, 44 4, 52 26, 38 60, 12 93, -2 92, 4 80, 24 84, 46 98, 70 92 \
+    | looseness 0.7, thickest 0.12
+4 big curl, looped base: 30 32, 12 36, 2 18, 20 0, 46 4, 54 28, 38 62, 10 95, -6 90, 6 78, 30 88, 50 99, 76 90 \
+    | looseness 0.7, thickest 0.12
+3 base as a big loop: 2 22, 16 2, 40 2, 52 24, 40 54, 16 84, -10 96, -14 80, 8 72, 34 90, 60 99, 84 88 \
+    | aspect 0.75 1.2, looseness 0.7, thickest 0.12
+3 tail to the next: 2 22, 14 4, 36 0, 52 16, 46 44, 18 84, 0 98!, 34 92, 66 94, 92 80 | aspect 0.75 1.2
     """,
     aspect=(0.75, 1.6),
     thickest=0.22,
@@ -198,6 +219,10 @@ _THREES = family(
 4 hooked ends: 8 22, 4 8, 26 0, 48 10, 46 34, 22 46!, 48 54, 56 78, 36 99, 10 98, 2 84, 12 78 \
     | looseness 0.7, thickest 0.16
 3 wide middle tongue: 2 8, 30 0, 52 16, 40 40, 12 45!, 14 48!, 48 54, 54 80, 30 100, 0 93
+3 loop at the end: 3 13, 20 1, 42 3, 52 20, 42 40, 20 47!, 46 52, 58 72, 44 95, 18 100, 0 90, 2 78, 16 80, 34 96 \
+    | looseness 0.7, thickest 0.12
+2 curled start: 16 24, 4 22, 4 6, 28 0, 48 10, 44 34, 22 46!, 46 52, 57 74, 42 97, 14 99, 0 88 \
+    | looseness 0.8, thickest 0.14
     """,
     thickest=0.19,
     aspect=(0.75, 1.6),
@@ -226,6 +251,14 @@ _FOURS = family(
 3 looped corner: 16 0, 6 34, -2 56, 4 62, 12 56, 30 53, 62 53 ; 42 20, 40 100 | thickest 0.13
 4 wide bar: 14 2, 4 56!, 84 56 ; 46 10, 44 100 | aspect 0.7 1.2
 3 stem leaning the other way: 2 2, 4 56!, 54 54 ; 40 6, 54 100
+8 lightning in one stroke: 28 0, 0 60!, 46 44!, 36 100 \
+    | slant -4 32, aspect 0.7 1.4, looseness 0.8, thickest 0.12
+4 lightning, flat: 24 0, 0 62!, 48 56!, 40 100 \
+    | slant -4 32, aspect 0.7 1.3, looseness 0.7, thickest 0.12
+6 h-like: 24 0, 3 64!, 24 50, 42 48, 45 62, 38 100 | slant -2 32, aspect 0.7 1.4, looseness 0.7
+7 low and crossed below: 30 0, 0 72!, 54 62 ; 44 44, 34 100 | slant -4 30, aspect 0.7 1.4, looseness 0.8
+5 sharp foot: 34 0, 0 80!, 58 70 ; 46 52, 40 104 | slant -4 26, aspect 0.7 1.4, looseness 0.8
+4 stem through a long foot: 22 0, 0 70!, 76 66 ; 48 30, 36 104 | slant -2 28, aspect 0.7 1.2, looseness 0.8
     """,
     thickest=0.19,
 )
@@ -247,6 +280,11 @@ _FIVES = family(
 2 belly curling in: 54 0, 10 1!, 4 42!, 28 36, 54 50, 56 78, 34 99, 8 95, 2 85 | looseness 0.7
 5 leaning neck: 60 0, 24 2!, 10 42!, 34 38, 52 52, 52 76, 34 97, 12 100, -4 92 | slant -12 22
 2 wavy bar: 8 1, 4 42!, 28 36, 52 48, 56 74, 40 97, 0 92 ; 8 1, 22 -5, 40 4, 60 -4
+4 s-like, belly curling in: 55 5, 34 0, 11 6, 7 26, 20 42, 42 50, 54 66, 50 88, 30 99, 8 94, 4 82, 18 78 \
+    | looseness 0.7, thickest 0.12
+4 tail into the next: 8 1, 4 42!, 26 36, 50 46, 58 70, 44 94, 18 99, 0 88 ; 8 0, 40 1, 86 -12 \
+    | aspect 0.7 1.2, looseness 0.8
+3 flowing: 60 0, 30 8, 14 4!, 6 38, 28 40, 48 54, 48 80, 24 99, -6 92 | looseness 0.8, slant -6 28
     """,
     thickest=0.19,
     looseness=0.9,
@@ -271,6 +309,9 @@ _SIXES = family(
 3 belly beside the stem: 40 0, 14 30, 0 68, 8 95, 34 99, 56 84, 50 62, 34 58, 20 68, 14 86 \
     | looseness 0.7, thickest 0.14
 3 lazy: 60 10, 36 16, 12 40, 0 70, 12 96, 40 99, 62 84, 54 66, 30 62, 2 76 | turn -12 6
+3 belly open: 46 2, 24 14, 6 42, 0 72, 10 96, 32 100, 50 88, 50 70, 36 60, 20 66 | looseness 0.7, thickest 0.13
+4 stroke out of the belly: 48 2, 26 13, 6 42, 0 74, 12 97, 34 99, 50 86, 50 68, 34 58, 14 66, 20 78, 50 74, 80 62 \
+    | looseness 0.7, aspect 0.7 1.2, thickest 0.12
     """,
     thickest=0.15,
     looseness=0.9,
@@ -299,6 +340,14 @@ _SEVENS = family(
 2 short downstroke, steep stem: 1 34, 2 2!, 50 1!, 49 40, 40 100 \
     | turn -4 8, aspect 0.92 1.4, looseness 0.7, thickest 0.13
 2 bar bending down: 0 6, 24 -1, 54 3!, 22 100 | turn -2 12, aspect 0.92 1.5, looseness 0.6, thickest 0.14
+4 short bar, crossed: 4 8, 36 0!, 24 100 ; -2 52, 54 47 | turn -4 8, looseness 0.6, aspect 0.8 1.4, thickest 0.13
+4 hooked and crossed: 0 22, 4 4, 22 8, 50 0!, 34 42, 24 72, 22 100 ; 4 54, 56 48 \
+    | turn -6 10, aspect 0.8 1.4, looseness 0.7, thickest 0.13
+4 round and crossed: 2 16, 10 2, 32 0, 52 8, 42 40, 24 72, 16 100 ; 4 56, 56 50 \
+    | turn -6 10, aspect 0.8 1.4, looseness 0.7, thickest 0.13
+3 wavy stem, crossed: 0 10, 20 2, 54 0!, 34 36, 30 60, 20 84, 2 98 ; 8 54, 60 44 \
+    | turn -4 10, aspect 0.8 1.3, looseness 0.7, thickest 0.13
+2 crossed twice over: 0 4, 54 0!, 24 100 ; 6 50, 60 47 ; -2 8, -1 22 | turn -6 10, aspect 0.8 1.4, thickest 0.13
     """,
     slant=(-6.0, 28.0),
     looseness=0.75,
@@ -329,6 +378,10 @@ _EIGHTS = family(
 4 loop on an o: 30 44, 10 30, 18 4, 38 2, 46 22, 34 42 ; @28 72 28 28 -70 -435 \
     | looseness 0.8, thickest 0.13
 3 clockwise: 8 14, 26 0, 48 8, 48 30, 28 49, 6 68, 6 92, 28 100, 52 90, 52 68, 30 50, 10 32, 8 10
+3 crossing high, both ends out: 60 -6, 34 24, 8 60, 4 86, 24 100, 46 88, 42 62, 14 34, 6 12, 24 0, 42 10, 58 26 \
+    | looseness 0.7, thickest 0.12
+3 stroke out to the right: 46 14, 30 0, 9 8, 8 30, 30 49, 52 68, 50 92, 28 100, 4 90, 5 68, 26 50, 48 34, 78 26 \
+    | looseness 0.7, aspect 0.7 1.3, thickest 0.12
     """,
     aspect=(0.7, 1.6),
     thickest=0.14,
@@ -358,6 +411,18 @@ _NINES = family(
 3 boxy, hooked: 46 2!, 4 3!, 4 44!, 46 44!, 46 2!, 47 97!, 4 98 | looseness 0.6
 2 looped tail: 46 12, 30 0, 10 5, 1 24, 8 44, 26 48, 42 34, 48 8!, 50 58, 44 90, 24 100, 16 88, 34 76, \
     58 66 | looseness 0.7, thickest 0.13
+6 ball on a stem: @25 25 24 25 80 -290, 24 72, 22 100 | slant -6 28, looseness 0.7, aspect 0.8 1.4, thickest 0.12
+4 ball on a bent stem: @25 24 24 24 70 -290, 22 66, 28 90, 46 98 | looseness 0.7, aspect 0.8 1.4, thickest 0.12
+5 narrow head, long tail: 40 12, 28 0, 14 8, 10 26, 22 36, 36 24, 42 6, 36 56, 22 100 \
+    | slant -6 26, looseness 0.7, thickest 0.1
+5 crossing at the neck: 12 44, 34 42, 48 22, 34 1, 12 6, 6 26, 20 46, 26 62, 24 84, 8 98 \
+    | looseness 0.7, aspect 0.8 1.4, thickest 0.12
+4 crossing at the neck, tail to the right: 6 42, 30 42, 46 22, 32 1, 10 6, 6 26, 18 44, 26 64, 30 88, 50 98 \
+    | looseness 0.7, aspect 0.8 1.3, thickest 0.12
+4 s-tailed: 46 12, 30 0, 10 5, 1 24, 8 44, 26 48, 42 34, 48 8!, 44 50, 34 74, 14 80, 6 92, 24 100 \
+    | looseness 0.7, thickest 0.12
+3 started outside: 70 2, 44 2, 20 0, 4 20, 10 42, 30 44, 46 24, 46 6, 46 50, 40 100 \
+    | looseness 0.7, aspect 0.8 1.3, thickest 0.12
     """,
     thickest=0.15,
     looseness=0.9,

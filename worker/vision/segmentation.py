@@ -19,6 +19,7 @@ MAX_MARKS = 64  # a page of a thousand specks is no page of digits: the largest 
 FINE_MARK_PX = 40  # marks lower than this at working resolution are cut from the full page
 
 
+FAINT = 0.5  # a stroke from edge to edge with less contrast than this is a fold, a rim, a ruling
 EMPTY_RULING_SHARE = 0.25  # thin lines alone never cover more of a page
 _EDGE = np.ones((5, 5), np.uint8)  # how far the soft edge of a stroke reaches, in working pixels
 
@@ -85,6 +86,7 @@ def find_marks(page: Page) -> list[Mark]:
     if ink_map.core < MIN_CONTRAST:
         return []
     labels, pieces = _pieces(ink_map, mask)
+    pieces = _drop_lines_of_the_paper(pieces, labels.shape[1], labels.shape[0], ink_map.core)
     marks = _drop_border_lines(_join(_drop_specks(pieces, labels.shape[1], labels.shape[0])), labels, ink_map)
     marks = sorted(marks, key=lambda mark: mark.area_px, reverse=True)[:MAX_MARKS]
     return [_cut(page, ink_map, labels, piece) for piece in _in_reading_order(marks)]
@@ -237,6 +239,40 @@ def _pieces(ink_map: InkMap, mask: Mask) -> tuple[npt.NDArray[np.int32], list[_P
         x, y, w, h, area = (int(v) for v in stats[label])
         pieces.append(_Piece((int(label),), x, y, x + w, y + h, area))
     return labels, pieces
+
+
+def _drop_lines_of_the_paper(pieces: list[_Piece], width: int, height: int, core: float) -> list[_Piece]:
+    """Without folds, rims and ruling where nothing of their size is beside them: beside writing, who knows."""
+    lines = [piece for piece in pieces if _is_line_of_the_paper(piece, width, height, core)]
+    if not lines:
+        return pieces
+    rest = [piece for piece in pieces if piece not in lines]
+    largest = max(line.extent for line in lines)
+    return pieces if any(piece.extent > 0.4 * largest for piece in rest) else rest
+
+
+def _is_line_of_the_paper(piece: _Piece, width: int, height: int, core: float) -> bool:
+    """Whether a piece is a fold, the rim of a stain, or what is left of a ruling.
+
+    It is thin, on a page that is not cut to its shape, and follows a border closely, or it is fainter
+    than pens write (`core`: the contrast of what is dark) and runs from one border to the opposite one.
+    """
+    if min(width, height) < 40 or piece.extent < 0.25 * min(width, height):
+        return False
+    upright = piece.height >= piece.width
+    across, along = (piece.width, piece.height) if upright else (piece.height, piece.width)
+    page_across = width if upright else height
+    is_thin = across < 0.5 * along and piece.area_px < 0.3 * along * along
+    if not is_thin or page_across < max(0.4 * along, 3 * across):
+        return False
+    if upright:
+        from_edge_to_edge = piece.y <= 1 and piece.bottom >= height - 1
+        from_border = min(piece.x, width - piece.right)
+    else:
+        from_edge_to_edge = piece.x <= 1 and piece.right >= width - 1
+        from_border = min(piece.y, height - piece.bottom)
+    hugs = from_border <= max(2, 0.01 * page_across) and across < 0.12 * along
+    return hugs or (from_edge_to_edge and core < FAINT)
 
 
 def _drop_specks(pieces: list[_Piece], width: int, height: int) -> list[_Piece]:

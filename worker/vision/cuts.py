@@ -1,0 +1,148 @@
+"""Where a mark may be cut into digits: seams from top to bottom that cross little ink, and what lies between.
+
+A seam is the path of least ink through the mark (as in seam carving, Avidan and Shamir, 2007), so it
+follows slanted and overhanging strokes. Which seams are right is not decided here: recognition scores what
+lies between any two of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from worker.vision.ink import Float
+
+WORKING_PX = 48  # seams are sought at this height at most: finer ones cut no better
+LATERAL = 0.02  # what a step aside costs, in pixels of ink: straight seams first
+MAX_CROSSED = 0.5  # of the height: a seam through more ink than this cuts along a stroke
+APART = 0.12  # of the height: seams closer together than this are one
+SEAMS_PER_SQUARE = 3.5  # so many seams at most for each height of width
+LEAST_SHARE = 0.04  # of the mark's ink on either side of a seam
+CRUMB_SHARE = 0.05  # of a piece's ink: smaller parts, cut off from the rest, are the neighbour's
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seam:
+    """A cut from top to bottom: `columns` int (h,), the first column right of it in each row.
+
+    `crossed` is the ink it crosses, in heights of the mark.
+    """
+
+    columns: npt.NDArray[np.int64]
+    crossed: float
+
+
+def find_seams(ink: Float) -> list[Seam]:
+    """The seams along which `ink` (h, w) may be two signs, from left to right; none for a narrow mark."""
+    height, width = ink.shape
+    scale = min(1.0, WORKING_PX / height)
+    small = ink
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_AREA), np.float32)
+    h, w = small.shape
+    if w < 4 or h < 4:
+        return []
+    down, back = _cheapest(small)
+    up, forth = _cheapest(small[::-1])
+    middle = h // 2
+    through = down[middle] + up[h - 1 - middle] - small[middle]
+    seams = []
+    most = max(1, round(SEAMS_PER_SQUARE * w / h))
+    for column in _minima(through, max(1, round(APART * h)), MAX_CROSSED * h)[:most]:
+        path = np.concatenate(
+            [
+                _walk(back, middle, column)[::-1],
+                _walk(forth, h - 1 - middle, column)[1:],
+            ]
+        )
+        seams.append((column, path, float(through[column]) / h))
+    seams.sort(key=lambda seam: seam[0])
+    rows = np.minimum(((np.arange(height) + 0.5) * h / height).astype(np.int64), h - 1)
+    mass = ink.sum(axis=1)
+    total = float(mass.sum())
+    found: list[Seam] = []
+    cumulative = np.concatenate([np.zeros((height, 1)), np.cumsum(ink, axis=1)], axis=1)
+    for _, path, crossed in seams:
+        columns = np.round((path[rows] + 0.5) * width / w).astype(np.int64).clip(0, width)
+        left = float(cumulative[np.arange(height), columns].sum())
+        if LEAST_SHARE * total <= left <= (1 - LEAST_SHARE) * total:
+            found.append(Seam(columns, crossed))
+    return found
+
+
+def between(ink: Float, left: Seam | None, right: Seam | None) -> tuple[Float, int, int] | None:
+    """The ink between two seams (None: the mark's own end), tight, with the x and y of its corner in `ink`.
+
+    None where nothing is left. Small parts that lost their connection are left out.
+    """
+    height, width = ink.shape
+    columns = np.arange(width)
+    mine = np.ones((height, width), bool)
+    if left is not None:
+        mine &= columns >= left.columns[:, None]
+    if right is not None:
+        mine &= columns < right.columns[:, None]
+    piece = np.where(mine, ink, np.float32(0))
+    piece = _without_crumbs(piece)
+    rows, cols = np.flatnonzero(piece.any(axis=1)), np.flatnonzero(piece.any(axis=0))
+    if rows.size == 0:
+        return None
+    x, y = int(cols[0]), int(rows[0])
+    return np.ascontiguousarray(piece[y : rows[-1] + 1, x : cols[-1] + 1]), x, y
+
+
+def _without_crumbs(piece: Float) -> Float:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((piece > 0).astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return piece
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    crumbs = np.flatnonzero(areas < CRUMB_SHARE * areas.sum()) + 1
+    if crumbs.size == 0:
+        return piece
+    return np.where(np.isin(labels, crumbs), np.float32(0), piece)
+
+
+def _cheapest(ink: Float) -> tuple[Float, npt.NDArray[np.int8]]:
+    """For each pixel the ink on the cheapest way to it from the first row, and the step it came by."""
+    h, w = ink.shape
+    cost = np.empty((h, w), np.float32)
+    came = np.zeros((h, w), np.int8)
+    cost[0] = ink[0]
+    ways = np.full((3, w), np.float32(np.inf))
+    for row in range(1, h):
+        before = cost[row - 1]
+        ways[0] = before
+        ways[1, 1:] = before[:-1] + LATERAL
+        ways[2, :-1] = before[1:] + LATERAL
+        best = ways.argmin(axis=0)
+        came[row] = np.array([0, -1, 1], np.int8)[best]
+        cost[row] = ink[row] + ways.min(axis=0)
+    return cost, came
+
+
+def _walk(came: npt.NDArray[np.int8], row: int, column: int) -> npt.NDArray[np.int64]:
+    """The columns of the way back from a pixel to the first row, the pixel first."""
+    path = [column]
+    for at in range(row, 0, -1):
+        column += int(came[at, column])
+        path.append(column)
+    return np.asarray(path, np.int64)
+
+
+def _minima(values: Float, apart: int, most: float) -> list[int]:
+    """The columns of local minima, the middles of flat ones, the cheapest first and each `apart` of the others."""
+    w = len(values)
+    lowest = np.array([values[max(0, i - apart) : i + apart + 1].min() for i in range(w)])
+    is_low = (values <= lowest + 1e-4) & (values < most)
+    starts = np.flatnonzero(is_low & ~np.concatenate([[False], is_low[:-1]]))
+    ends = np.flatnonzero(is_low & ~np.concatenate([is_low[1:], [False]]))
+    middles = [(int(a) + int(b)) // 2 for a, b in zip(starts, ends, strict=True) if a > 0 and b < w - 1]
+    chosen: list[int] = []
+    for column in sorted(middles, key=lambda i: float(values[i])):
+        if all(abs(column - other) > apart for other in chosen):
+            chosen.append(column)
+    return chosen
