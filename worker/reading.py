@@ -11,36 +11,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Literal, Protocol, TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import Literal, TypeVar
 
 from worker.errors import WorldError
 from worker.intake.arrivals import Arrival, Kind
 from worker.logs import get_log
 from worker.outcome import AnnotatedPicture, Outcome, Status
 from worker.reasons import BadPictureError, Reason, ReasonCode, UnfinishedError
-from worker.recognition.decision import Reading, Thresholds, Verdict, decide
+from worker.recognition.decision import Reading, Thresholds, Verdict
+from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
 from worker.vision.annotation import Label, annotate, encode
 from worker.vision.decoding import Limits, decode, inspect
 from worker.vision.ink import shrink
-from worker.vision.normalization import NormalizerSettings, normalize
-from worker.vision.page import Box, Page, Tile
-from worker.vision.segmentation import find_marks
+from worker.vision.normalization import NormalizerSettings
+from worker.vision.page import Box, Page
+from worker.vision.sheet import Sheet, sheet_of
 
 AnnotateMode = Literal["all", "review", "none"]
 A = TypeVar("A")
 B = TypeVar("B")
 _CHUNK = 8  # files a thread takes at once: tiles are so quick that handing them out one by one shows
-
-
-class TileClassifier(Protocol):
-    """Turns tiles float32 (n, 28, 28) into logits float32 (n, labels), each row by itself."""
-
-    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The logits of `tiles`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +44,11 @@ class ReadingSettings:
     annotate: AnnotateMode
     annotated_max_side_px: int
     crosses_mounts: bool = False  # then what has no content to keep is removed, and the record says so
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What recognition needs of it."""
+        return Knowledge(self.normalizer, self.temperature, self.thresholds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +74,7 @@ class _Seen:
     height: int
     page: Page
     step: int
-    tiles: tuple[Tile, ...]
+    sheet: Sheet
 
 
 Answer = Outcome | NotYet
@@ -110,18 +105,11 @@ class Reader:
         errors = [one for one in seen if isinstance(one, NotYet) and one.why == "disk_error"]
         if len(errors) == len(arrivals) > 1:
             raise WorldError("reading the inbox", OSError(errno.EIO, "no file of a whole batch can be read"))
-        tiles = [tile for one in seen if isinstance(one, _Seen) for tile in one.tiles]
-        logits = self._logits(tiles)
-        pairs: list[tuple[_Seen, Verdict] | Answer] = []
-        start = 0
-        for one in seen:
-            if not isinstance(one, _Seen):
-                pairs.append(one)
-                continue
-            own = logits[start : start + len(one.tiles)]
-            start += len(one.tiles)
-            boxes = [tile.box for tile in one.tiles]
-            pairs.append((one, decide(own, boxes, self._settings.temperature, self._settings.thresholds)))
+        found = [one for one in seen if isinstance(one, _Seen)]
+        verdicts = iter(
+            recognize([one.sheet for one in found], self._classifier, self._settings.knowledge, self._spread)
+        )
+        pairs = [(one, next(verdicts)) if isinstance(one, _Seen) else one for one in seen]
         return self._spread(self._answer_safely, pairs)
 
     def _spread(self, work: Callable[[A], B], items: Sequence[A]) -> list[B]:
@@ -129,11 +117,6 @@ class Reader:
             return [work(item) for item in items]
         chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
         return list(chain.from_iterable(self._pool.map(lambda chunk: [work(item) for item in chunk], chunks)))
-
-    def _logits(self, tiles: list[Tile]) -> npt.NDArray[np.float32]:
-        if not tiles:
-            return np.zeros((0, 10), np.float32)
-        return self._classifier.logits(np.stack([tile.pixels for tile in tiles]))
 
     def _see_safely(self, arrival: Arrival) -> _Seen | Answer:
         """`_see`, whatever a picture brings about in a library: one picture must not end the worker."""
@@ -175,14 +158,12 @@ class Reader:
             return _failed(arrival, Reason.of(error.code), digest, len(data), _size_px(data))
         except BadPictureError as error:
             return _failed(arrival, error.reason, digest, len(data), _size_px(data))
-        tiles = tuple(
-            Tile(normalize(mark.ink, self._settings.normalizer), mark.box) for mark in find_marks(page)
-        )
+        sheet = sheet_of(page, self._settings.normalizer)
         # A batch of large pages is kept at the size at which they are drawn, or memory would be the limit.
         step = max(1, max(page.width, page.height) // (2 * self._settings.annotated_max_side_px))
         is_jpeg = data[:2] == b"\xff\xd8"
         kept = Page(shrink(page.grey, step))
-        return _Seen(arrival, digest, len(data), is_jpeg, page.width, page.height, kept, step, tiles)
+        return _Seen(arrival, digest, len(data), is_jpeg, page.width, page.height, kept, step, sheet)
 
     def _what_it_is(self, kind: Kind) -> str:
         if self._settings.crosses_mounts and kind is not Kind.LINK:
@@ -339,7 +320,9 @@ def _draw(seen: _Seen, verdict: Verdict, max_side_px: int) -> AnnotatedPicture:
         Label(_reduced(reading.box, seen.step), _label(reading), is_accepted=reading.accepted)
         for reading in verdict.digits
     ]
-    caption = _CAPTIONS[verdict.reason.code] if verdict.reason else f"read: {verdict.text}"
+    caption = (
+        _CAPTIONS[verdict.reason.code] if verdict.reason else f"read: {verdict.text}".replace("\n", " / ")
+    )
     picture = annotate(seen.page, labels, caption, verdict.is_read, max_side_px=max_side_px)
     return AnnotatedPicture(*encode(picture, page_was_jpeg=seen.is_jpeg))
 

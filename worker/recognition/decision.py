@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.reasons import Reason, ReasonCode
+from worker.vision.layout import groups_of
 from worker.vision.page import Box
 
 DIGITS = 10
+OTHER, FRAGMENT, SEVERAL = 10, 11, 12  # labels of models that know what is no digit
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class Reading:
 class Verdict:
     """What a picture says as a whole.
 
-    `text` has one character for each entry
-    of `digits`, `?` where it is not accepted. `confidence` is the probability that all best guesses are
+    `text` has one character for each entry of `digits`, `?` where it is not accepted; groups are
+    separated by a space, lines by a newline. `confidence` is the probability that all best guesses are
     right and none is missing, in [0, 1]; 0 where nothing was read. `reason` is None exactly when it is read.
     """
 
@@ -75,44 +77,75 @@ def calibrate(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArra
     return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sign:
+    """What a line holds at one place: probabilities of all labels (one row), and its box.
+
+    `chosen` is the digit that it is read as; None where it is left out as no digit. `held` is the
+    probability that a digit begins and ends where this one does, in [0, 1].
+    """
+
+    probabilities: npt.NDArray[np.float64]
+    box: Box
+    chosen: int | None
+    held: float = 1.0
+
+    @property
+    def is_digit(self) -> float:
+        """The probability of being one digit, whichever."""
+        return float(self.probabilities[:DIGITS].sum())
+
+
 def decide(
     logits: npt.NDArray[np.float32], boxes: Sequence[Box], temperature: float, thresholds: Thresholds
 ) -> Verdict:
-    """The verdict on a picture with the marks `boxes`, in reading order, and their `logits` (n, labels)."""
+    """The verdict on a line of marks as they are: `boxes` from the left, and their `logits` (n, labels)."""
     if len(boxes) == 0:
+        return judge([], thresholds)
+    signs = []
+    for row, box in zip(calibrate(logits, temperature), boxes, strict=True):
+        is_digit = float(row[:DIGITS].sum()) >= thresholds.digit
+        signs.append(Sign(row, box, int(np.argmax(row[:DIGITS])) if is_digit else None))
+    return judge([signs], thresholds)
+
+
+def judge(lines: Sequence[Sequence[Sign]], thresholds: Thresholds) -> Verdict:
+    """The verdict on a picture whose lines hold these signs, in reading order."""
+    signs = [sign for line in lines for sign in line]
+    if not signs:
         return Verdict("", 0.0, (), Reason.of(ReasonCode.NO_INK))
-    probabilities = calibrate(logits, temperature)
-    is_digit = probabilities[:, :DIGITS].sum(axis=1)
-    chosen = [i for i in range(len(boxes)) if is_digit[i] >= thresholds.digit]
-    if not chosen:
-        best = int(np.argmax(is_digit))
-        reading = _reading(probabilities[best], boxes[best], is_accepted=False)
+    if all(sign.chosen is None for sign in signs):
+        best = max(signs, key=lambda sign: sign.is_digit)
+        reading = _reading(best, int(np.argmax(best.probabilities[:DIGITS])), thresholds, none_missing=0.0)
         return Verdict("?", 0.0, (reading,), Reason.of(ReasonCode.NOT_A_DIGIT))
-    # Nothing is missing when every mark that was left out is no digit indeed.
-    none_missing = math.prod(1.0 - float(is_digit[i]) for i in range(len(boxes)) if i not in set(chosen))
-    readings = tuple(
-        _reading(
-            probabilities[i],
-            boxes[i],
-            is_accepted=len(chosen) == 1
-            and float(probabilities[i, :DIGITS].max()) * none_missing >= thresholds.accept,
-        )
-        for i in chosen
-    )
-    confidence = none_missing * math.prod(reading.confidence for reading in readings)
-    text = "".join(str(reading.digit) if reading.accepted else "?" for reading in readings)
-    if len(chosen) > 1:
-        reason: Reason | None = Reason.of(ReasonCode.SEVERAL_DIGITS)
-    elif not readings[0].accepted:
-        reason = Reason.of(ReasonCode.LOW_CONFIDENCE)
-    else:
-        reason = None
-    return Verdict(text, confidence, readings, reason)
+    texts, readings, confidence = [], [], 1.0
+    for line in lines:
+        # Nothing is missing when every sign that was left out is no digit indeed.
+        none_missing = math.prod(1.0 - sign.is_digit * sign.held for sign in line if sign.chosen is None)
+        confidence *= none_missing
+        own = [
+            _reading(sign, sign.chosen, thresholds, none_missing) for sign in line if sign.chosen is not None
+        ]
+        confidence *= math.prod(reading.confidence for reading in own)
+        if own:
+            texts.append(_text(own))
+            readings += own
+    reason = None if all(reading.accepted for reading in readings) else Reason.of(ReasonCode.LOW_CONFIDENCE)
+    return Verdict("\n".join(texts), confidence, tuple(readings), reason)
 
 
-def _reading(probabilities: npt.NDArray[np.float64], box: Box, *, is_accepted: bool) -> Reading:
-    digits = probabilities[:DIGITS]
+def _text(line: Sequence[Reading]) -> str:
+    groups = groups_of([reading.box for reading in line])
+    parts = [""] * (groups[-1] + 1)
+    for reading, group in zip(line, groups, strict=True):
+        parts[group] += str(reading.digit) if reading.accepted else "?"
+    return " ".join(parts)
+
+
+def _reading(sign: Sign, digit: int, thresholds: Thresholds, none_missing: float) -> Reading:
+    digits = sign.probabilities[:DIGITS]
     total = float(digits.sum())
     given_digit = digits / total if total > 0 else np.full(DIGITS, 1 / DIGITS)
-    digit = int(np.argmax(digits))
-    return Reading(digit, float(digits[digit]), is_accepted, tuple(float(p) for p in given_digit), box)
+    confidence = float(digits[digit]) * sign.held
+    is_accepted = confidence * none_missing >= thresholds.accept
+    return Reading(digit, confidence, is_accepted, tuple(float(p) for p in given_digit), sign.box)

@@ -35,7 +35,8 @@ def compose(inks: Sequence[Float], rng: Rng) -> list[Float]:
     height = int(np.median([ink.shape[0] for ink in inks]).clip(18, 70))
     tight = rng.random()
     low, high = (0.04, 0.35) if tight < 0.3 else (-0.06, 0.06) if tight < 0.65 else (-0.22, 0.02)
-    placed, right = [], 0
+    placed: list[tuple[int, int, Float]] = []
+    right = 0
     for ink in inks:
         own = max(8, round(height * rng.uniform(0.75, 1.2)))
         scale = own / ink.shape[0]
@@ -62,7 +63,9 @@ def pieces_of(
 ) -> Iterator[tuple[Float, int]]:
     """Tiles float32 (28, 28) and labels of a few candidates that the production cutter makes of a number."""
     height = layers[0].shape[0]
-    totals = np.array([float(layer.sum()) for layer in layers])  # whole digits, whatever a crop leaves of them
+    totals = np.array(
+        [float(layer.sum()) for layer in layers]
+    )  # whole digits, whatever a crop leaves of them
     rims = [int(height * rng.uniform(0.1, 0.6)) + 1 for _ in range(4)]
     if rng.random() < 0.35:  # cut out of something larger, straight through the neighbours
         layers, rims = _crop(layers, rng), [1, 1, int(rng.integers(0, 3)), int(rng.integers(0, 3))]
@@ -106,9 +109,7 @@ def _candidates(
                 yield normalize(ink), label
 
 
-def _label(
-    window: Float, totals: Float, labels: Sequence[int], fragment: int, several: int
-) -> int | None:
+def _label(window: Float, totals: Float, labels: Sequence[int], fragment: int, several: int) -> int | None:
     held = window.sum(axis=(1, 2))
     shares = held / np.maximum(totals, 1e-6)
     best = int(np.argmax(held))

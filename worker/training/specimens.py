@@ -28,13 +28,15 @@ from worker.delivery.names import printable
 from worker.errors import UsageError, WorldError
 from worker.intake.arrivals import Arrival, IgnoreRules, Kind, Walk
 from worker.outcome import Outcome, Status
-from worker.reading import Reader, TileClassifier
+from worker.reading import Reader
 from worker.reasons import BadPictureError, UnfinishedError
-from worker.recognition.decision import Reading, Thresholds, decide
+from worker.recognition.decision import Reading, Thresholds, Verdict, decide
+from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
 from worker.vision.decoding import Limits, decode
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import TILE_PX, Box, Grey, Page
 from worker.vision.segmentation import Mark, find_marks
+from worker.vision.sheet import Sheet, arrange
 
 WAYS = ("pages", "boxes", "tiles")
 RIM_PX = 1  # around a box
@@ -161,13 +163,21 @@ class Bench:
 
     def decide(self, boxes: Sequence[Box], logits: npt.NDArray[np.float32]) -> Answer:
         """The answer to the marks of one picture, whose logits (n, labels) are known."""
-        verdict = decide(logits, boxes, self.temperature, self.thresholds)
-        return Answer(
-            Status.READ if verdict.is_read else Status.REVIEW,
-            verdict.text,
-            verdict.digits,
-            verdict.reason.code if verdict.reason else None,
-        )
+        return _answer_of(decide(logits, boxes, self.temperature, self.thresholds))
+
+    def recognize(self, sheets: Sequence[Sheet]) -> list[Answer]:
+        """The answers to pages whose marks are known."""
+        knowledge = Knowledge(self.normalizer, self.temperature, self.thresholds)
+        return [_answer_of(verdict) for verdict in recognize(sheets, self.classifier, knowledge)]
+
+
+def _answer_of(verdict: Verdict) -> Answer:
+    return Answer(
+        Status.READ if verdict.is_read else Status.REVIEW,
+        verdict.text,
+        verdict.digits,
+        verdict.reason.code if verdict.reason else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,16 +275,8 @@ class PageSet:
 
     def read(self, bench: Bench, start: int, stop: int) -> list[Answer]:
         """Cut, normalise and classify so many pages at once."""
-        found = [self._marks(self.page(index)) for index in range(start, stop)]
-        tiles = [[normalize(mark.ink, bench.normalizer) for mark in marks] for marks in found]
-        flat = [tile for each in tiles for tile in each]
-        stacked = np.stack(flat) if flat else np.zeros((0, TILE_PX, TILE_PX), np.float32)
-        logits = bench.classifier.logits(stacked)
-        answers, first = [], 0
-        for marks, own in zip(found, tiles, strict=True):
-            answers.append(bench.decide([mark.box for mark in marks], logits[first : first + len(own)]))
-            first += len(own)
-        return answers
+        found = [arrange(self._marks(self.page(index)), bench.normalizer) for index in range(start, stop)]
+        return bench.recognize(found)
 
     def view(self, bench: Bench, index: int) -> View:
         """The page and the marks that were classified."""

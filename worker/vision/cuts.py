@@ -18,8 +18,8 @@ from worker.vision.ink import Float
 WORKING_PX = 48  # seams are sought at this height at most: finer ones cut no better
 LATERAL = 0.02  # what a step aside costs, in pixels of ink: straight seams first
 MAX_CROSSED = 0.5  # of the height: a seam through more ink than this cuts along a stroke
-APART = 0.12  # of the height: seams closer together than this are one
-SEAMS_PER_SQUARE = 3.5  # so many seams at most for each height of width
+APART = 0.08  # of the height: seams closer together than this are one
+SEAMS_PER_SQUARE = 4.5  # so many seams at most for each height of width
 LEAST_SHARE = 0.04  # of the mark's ink on either side of a seam
 CRUMB_SHARE = 0.05  # of a piece's ink: smaller parts, cut off from the rest, are the neighbour's
 
@@ -48,25 +48,24 @@ def find_seams(ink: Float) -> list[Seam]:
         return []
     down, back = _cheapest(small)
     up, forth = _cheapest(small[::-1])
-    middle = h // 2
-    through = down[middle] + up[h - 1 - middle] - small[middle]
-    seams = []
+    apart = max(1, round(APART * h))
+    paths: list[tuple[float, npt.NDArray[np.int64]]] = []
+    for row in (h // 2, h // 4, h - 1 - h // 4):
+        through = down[row] + up[h - 1 - row] - small[row]
+        for column in _minima(through, apart, MAX_CROSSED * h):
+            # The steps of both halves lead to their first row: the upper one is read backwards.
+            path = np.concatenate([_walk(back, row, column)[::-1], _walk(forth, h - 1 - row, column)[1:]])
+            if all(float(np.abs(path - other).mean()) > apart for _, other in paths):
+                paths.append((float(through[column]) / h, path))
     most = max(1, round(SEAMS_PER_SQUARE * w / h))
-    for column in _minima(through, max(1, round(APART * h)), MAX_CROSSED * h)[:most]:
-        path = np.concatenate(
-            [
-                _walk(back, middle, column)[::-1],
-                _walk(forth, h - 1 - middle, column)[1:],
-            ]
-        )
-        seams.append((column, path, float(through[column]) / h))
-    seams.sort(key=lambda seam: seam[0])
+    seams = sorted(paths, key=lambda seam: seam[0])[:most]
+    seams.sort(key=lambda seam: float(seam[1].mean()))
     rows = np.minimum(((np.arange(height) + 0.5) * h / height).astype(np.int64), h - 1)
     mass = ink.sum(axis=1)
     total = float(mass.sum())
     found: list[Seam] = []
     cumulative = np.concatenate([np.zeros((height, 1)), np.cumsum(ink, axis=1)], axis=1)
-    for _, path, crossed in seams:
+    for crossed, path in seams:
         columns = np.round((path[rows] + 0.5) * width / w).astype(np.int64).clip(0, width)
         left = float(cumulative[np.arange(height), columns].sum())
         if LEAST_SHARE * total <= left <= (1 - LEAST_SHARE) * total:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, Mask, contrast, find_ink, quantile
 from worker.vision.page import Box, Page
+from worker.vision.rulings import ruled_lines
 
 MAX_MARKS = 64  # a page of a thousand specks is no page of digits: the largest marks are enough to say so
 FINE_MARK_PX = 40  # marks lower than this at working resolution are cut from the full page
@@ -169,56 +170,9 @@ def _scan_edges(ink_map: InkMap) -> Mask | None:
 
 
 def _ruled_lines(ink_map: InkMap) -> Mask | None:
-    """Ruled lines and frames, thin and from border to border, without the strokes that cross them."""
-    height, width = ink_map.ink.shape
-    if min(height, width) < 60:
-        return None
+    """Ruled lines and frames, with their soft edges, without the strokes that cross them."""
     solid = (ink_map.ink > max(floor_of(ink_map), 0.25 * ink_map.core)).astype(np.uint8)
-    lines = np.zeros_like(solid)
-    # Long runs first: they tell straight rulings from strokes. Short ones find rulings that lie askew.
-    upright = np.ascontiguousarray(solid.T)
-    for run_share in (1 / 5, 1 / 24):
-        lines |= _long_runs(solid, round(run_share * width))
-        lines |= _long_runs(upright, round(run_share * height)).T
-    return lines if lines.any() else None
-
-
-def _long_runs(solid: Mask, run_px: int) -> Mask:
-    """Horizontal lines of `solid`, made of runs of `run_px`, that are thin and run from border to border.
-
-    A stroke that a person wrote hardly ever reaches both borders, a ruling always does.
-    """
-    height, width = solid.shape
-    run_px = max(12, run_px)
-    none = np.zeros_like(solid)
-    bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))  # gaps that noise makes
-    opened = cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, run_px), np.uint8))
-    if not opened.any():
-        return none
-    linked = cv2.dilate(opened, np.ones((3, min(run_px // 2, 15)), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(linked, connectivity=8)
-    max_height = max(8, height // 12)
-    reach_px = max(1, width // 100)
-    keep = np.zeros(count, np.uint8)
-    for label in np.flatnonzero(stats[:, cv2.CC_STAT_HEIGHT] <= max_height):
-        x, y, w, h, _ = stats[label]
-        if label == 0 or w < width - 2 * reach_px:
-            continue
-        window = np.s_[y : y + h, x : x + w]
-        columns = np.flatnonzero(((labels[window] == label) & (opened[window] > 0)).any(axis=0))
-        keep[label] = x + columns[0] <= reach_px and x + columns[-1] >= width - 1 - reach_px
-    if not keep.any():
-        return none
-    lines: Mask = keep[labels] & solid
-    # A stroke that crosses or covers a line makes longer vertical runs there than the line alone: it stays.
-    columns = lines.sum(axis=0)
-    line_px = float(np.median(columns[columns > 0])) / int(keep.sum())
-    longer = np.ones((round(1.6 * line_px) + 2, 1), np.uint8)
-    strokes = np.asarray(cv2.morphologyEx(solid, cv2.MORPH_OPEN, longer), np.uint8)
-    soft = np.asarray(
-        cv2.dilate(lines & (1 - strokes), np.ones((3, 3), np.uint8)), np.uint8
-    )  # with soft edges
-    return np.asarray(soft & (1 - strokes), np.uint8)
+    return ruled_lines(solid)
 
 
 # --- pieces and marks ---------------------------------------------------------------------------

@@ -1,0 +1,153 @@
+"""Lines of marks read as numbers: which marks are in doubt, and the best reading of what they may be.
+
+Recognition decides where one digit ends and the next begins: the classifier knows halves and doubles, so
+the reading under which every candidate is a whole single digit wins. Pure, given the probabilities.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
+from worker.recognition.lattice import NEVER, Edge, Path, best_paths, posteriors
+from worker.vision.candidates import Candidate, Ladder, are_close
+from worker.vision.layout import usual_height
+from worker.vision.page import Box
+
+Floats = npt.NDArray[np.float64]
+
+SURE = 0.9  # a mark that is this surely one digit is neither cut nor joined
+MAYBE_SEVERAL = 0.03
+MAYBE_PART = 0.1
+LOW = (
+    0.34,
+    0.56,
+)  # of the line's height: below the first a sign is hardly a digit, from the second it may be
+CUT_COST, CROSSED_COST, JOIN_COST = (
+    0.25,
+    1.5,
+    0.4,
+)  # log-probabilities that a digit comes cut, or in two marks
+WIDEST, TOO_WIDE_COST = 1.2, 6.0  # widths in heights: hardly a digit is wider, lying noughts apart
+LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
+READINGS = 8  # kept of a line, the best first
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Places of a line: marks to be tried in parts, and marks to be tried together with the next."""
+
+    to_cut: tuple[int, ...]
+    to_join: tuple[int, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.to_cut or self.to_join)
+
+
+def find_doubt(boxes: Sequence[Box], probabilities: Floats) -> Doubt:
+    """Which marks of a line (their `boxes`, and `probabilities` of shape (n, labels)) need a second look."""
+    if len(boxes) == 0 or probabilities.shape[1] <= SEVERAL:
+        return Doubt((), ())
+    best = probabilities[:, :DIGITS].max(axis=1)
+    height = line_height(boxes, probabilities)
+    doubtful = [
+        bool(
+            best[i] < SURE
+            and boxes[i].height >= LOW[0] * height
+            and _may_be_ink(probabilities[i], boxes[i], height)
+        )
+        for i in range(len(boxes))
+    ]
+    to_cut = tuple(
+        i
+        for i, box in enumerate(boxes)
+        if (doubtful[i] or probabilities[i, SEVERAL] > MAYBE_SEVERAL) and box.width > 0.35 * box.height
+    )
+    to_join = tuple(
+        i
+        for i in range(len(boxes) - 1)
+        if (
+            _is_part(probabilities[i], boxes[i], height)
+            or _is_part(probabilities[i + 1], boxes[i + 1], height)
+        )
+        and are_close(boxes[i], boxes[i + 1], height)
+    )
+    return Doubt(to_cut, to_join)
+
+
+def _may_be_ink(row: Floats, box: Box, height: float) -> bool:
+    return float(row[OTHER]) < 0.995 or box.width > 1.2 * height
+
+
+def _is_part(row: Floats, box: Box, height: float) -> bool:
+    return bool(row[:DIGITS].max() < SURE or row[FRAGMENT] > MAYBE_PART or box.height < LOW[1] * height)
+
+
+def line_height(boxes: Sequence[Box], probabilities: Floats) -> float:
+    """How high the digits of a line are, in pixels, by the marks that look like digits."""
+    likely = probabilities[:, :DIGITS].max(axis=1) + probabilities[:, SEVERAL] > 0.5
+    heights = [box.height for box, is_digit in zip(boxes, likely, strict=True) if is_digit]
+    return usual_height(heights or [box.height for box in boxes])
+
+
+def search(
+    boxes: Sequence[Box], probabilities: Floats, ladder: Ladder, of_candidates: Floats
+) -> list[tuple[list[Sign], float]]:
+    """The best readings of a line, each with its share of all readings' probability, the best first.
+
+    `probabilities` (n, labels) belong to the marks as a whole, `of_candidates` to `ladder.candidates`.
+    """
+    height = line_height(boxes, probabilities)
+    edges = [
+        _edge(ladder.starts[i], ladder.starts[i + 1], probabilities[i], box, height, tag=i)
+        for i, box in enumerate(boxes)
+    ]
+    for place, candidate in enumerate(ladder.candidates):
+        cost = _cost(candidate)
+        edge = _edge(
+            candidate.first,
+            candidate.last,
+            of_candidates[place],
+            candidate.box,
+            height,
+            tag=len(boxes) + place,
+        )
+        nothing = NEVER if candidate.is_joined else edge.nothing - 4.0 * candidate.share
+        edges.append(
+            Edge(edge.first, edge.last, tuple(p - cost for p in edge.digits), nothing - cost, edge.tag)
+        )
+    nodes = ladder.starts[-1] + 1
+    paths = best_paths(edges, nodes, READINGS)
+    shares, total = posteriors(edges, nodes)
+
+    def signs(path: Path) -> list[Sign]:
+        found = []
+        for tag, digit in path.steps:
+            is_mark = tag < len(boxes)
+            row = probabilities[tag] if is_mark else of_candidates[tag - len(boxes)]
+            box = boxes[tag] if is_mark else ladder.candidates[tag - len(boxes)].box
+            found.append(Sign(row, box, digit, shares[tag]))
+        return found
+
+    return [(signs(path), math.exp(min(0.0, path.score - total))) for path in paths]
+
+
+def _cost(candidate: Candidate) -> float:
+    return JOIN_COST if candidate.is_joined else CUT_COST + CROSSED_COST * candidate.crossed
+
+
+def _edge(first: int, last: int, row: Floats, box: Box, height: float, *, tag: int) -> Edge:
+    """The weights of one candidate: what the classifier says, and that low signs are seldom digits."""
+    size = max(box.height, 0.6 * box.width) / max(height, 1.0)
+    tall = float(np.clip((size - LOW[0]) / (LOW[1] - LOW[0]), 0.02, 1.0))
+    too_wide = max(0.0, box.width / max(box.height, 1) - WIDEST)
+    digits = np.log(np.maximum(row[:DIGITS] * tall, 1e-12)) - TOO_WIDE_COST * too_wide
+    no_digit = float(row[OTHER] + row[FRAGMENT]) + (1 - tall) * float(row[:DIGITS].sum())
+    wide = max(1.0, box.width / max(0.7 * box.height, 1.0))  # for how many digits there would be room
+    nothing = math.log(max(no_digit, 1e-12)) - LEFT_OUT_COST * tall * min(1.0, size) * wide
+    return Edge(first, last, tuple(float(p) for p in digits), nothing, tag)

@@ -1,0 +1,109 @@
+"""From sheets to verdicts: all marks classified at once, then what was in doubt once more, in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.recognition.decision import DIGITS, Sign, Thresholds, Verdict, calibrate, judge
+from worker.recognition.numbers import Doubt, find_doubt, search
+from worker.vision.candidates import Ladder, climb
+from worker.vision.normalization import NormalizerSettings, normalize
+from worker.vision.page import TILE_PX
+from worker.vision.sheet import Line, Sheet
+
+Floats = npt.NDArray[np.float64]
+Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
+MAX_CANDIDATES = 400  # of one line: a page of scribbles must not cost more than a page of digits
+
+
+class TileClassifier(Protocol):
+    """Turns tiles float32 (n, 28, 28) into logits float32 (n, labels), each row by itself."""
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The logits of `tiles`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What goes with a model: its normaliser, the temperature of its logits, and what is accepted."""
+
+    normalizer: NormalizerSettings
+    temperature: float
+    thresholds: Thresholds
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """A line that needs a second look: where it stands, and what is to be tried."""
+
+    sheet: int
+    line: int
+    marks: Line
+    doubt: Doubt
+
+
+def recognize(
+    sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge, spread: Spread = map
+) -> list[Verdict]:
+    """One verdict for each of `sheets`, in their order; `spread` maps a function over items, as `map` does."""
+    first = _probabilities(
+        [tile.pixels for sheet in sheets for line in sheet.lines for tile in line.tiles],
+        classifier,
+        knowledge,
+    )
+    signs: list[list[list[Sign]]] = []
+    looks: list[_Look] = []
+    rows: dict[tuple[int, int], Floats] = {}
+    start = 0
+    for s, sheet in enumerate(sheets):
+        signs.append([])
+        for n, line in enumerate(sheet.lines):
+            own = first[start : start + len(line.tiles)]
+            start += len(line.tiles)
+            boxes = [tile.box for tile in line.tiles]
+            signs[s].append(
+                [_plain(row, box, knowledge.thresholds) for row, box in zip(own, boxes, strict=True)]
+            )
+            doubt = find_doubt(boxes, own)
+            if doubt:
+                looks.append(_Look(s, n, line, doubt))
+                rows[s, n] = own
+    ladders = list(spread(lambda look: _climbed(look, knowledge.normalizer), looks))
+    second = _probabilities([tile for _, tiles in ladders for tile in tiles], classifier, knowledge)
+    start = 0
+    for look, (ladder, tiles) in zip(looks, ladders, strict=True):
+        own = second[start : start + len(tiles)]
+        start += len(tiles)
+        boxes = [tile.box for tile in look.marks.tiles]
+        found = search(boxes, rows[look.sheet, look.line], ladder, own)
+        if found and ladder.candidates:
+            signs[look.sheet][look.line] = found[0][0]
+    return [judge(lines, knowledge.thresholds) for lines in signs]
+
+
+def _plain(row: Floats, box: Any, thresholds: Thresholds) -> Sign:
+    """A mark taken as it is: a digit, or none."""
+    is_digit = float(row[:DIGITS].sum()) >= thresholds.digit
+    return Sign(row, box, int(np.argmax(row[:DIGITS])) if is_digit else None)
+
+
+def _climbed(look: _Look, normalizer: NormalizerSettings) -> tuple[Ladder, list[npt.NDArray[np.float32]]]:
+    ladder = climb(look.marks.marks, look.doubt.to_cut, look.doubt.to_join)
+    if len(ladder.candidates) > MAX_CANDIDATES:
+        ladder = climb(look.marks.marks, (), ())
+    return ladder, [normalize(candidate.ink, normalizer) for candidate in ladder.candidates]
+
+
+def _probabilities(
+    tiles: Sequence[npt.NDArray[np.float32]], classifier: TileClassifier, knowledge: Knowledge
+) -> Floats:
+    if not tiles:
+        return np.zeros((0, DIGITS))
+    stacked = np.stack(tiles).reshape(-1, TILE_PX, TILE_PX)
+    return calibrate(classifier.logits(stacked), knowledge.temperature)

@@ -1,0 +1,152 @@
+"""From boxes to lines of writing, and where a line has its spaces. Pure.
+
+Lines are chains: each sign is linked to the nearest one right of it that shares much of its height, so
+lines may lie askew and need not be equally long.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.vision.page import Box
+
+TALL = 0.5  # of the usual height: lower signs (dots, dashes) never make a line, they join one
+SHARED = 0.35  # of the lower height: the overlap of two neighbours in a line
+REACH = 4.0  # heights: how far right the next sign of a line may stand
+SPACE = 0.9  # heights: a gap as wide as this is a space, where it also stands out among the gaps
+STANDS_OUT = 1.8  # times the usual gap
+
+Floats = npt.NDArray[np.float64]
+
+
+def usual_height(heights: Sequence[float]) -> float:
+    """The height that most of the larger signs have, in the unit of `heights`; 0 without any."""
+    if not heights:
+        return 0.0
+    largest_first = np.sort(np.asarray(heights, np.float64))[::-1]
+    upper = largest_first[largest_first >= 0.4 * largest_first[min(1, len(largest_first) - 1)]]
+    return float(np.median(upper))
+
+
+def lines_of(boxes: Sequence[Box]) -> list[list[int]]:
+    """The places of `boxes` by lines: lines from the top, each from the left."""
+    if not boxes:
+        return []
+    x = np.array([box.x for box in boxes], np.float64)
+    y = np.array([box.y for box in boxes], np.float64)
+    right = np.array([box.right for box in boxes], np.float64)
+    bottom = np.array([box.bottom for box in boxes], np.float64)
+    usual = usual_height([box.height for box in boxes])
+    tall = np.flatnonzero(bottom - y >= TALL * usual)
+    chains = _chains(tall, x, y, right, bottom, usual)
+    chains = _joined(chains, x, y, right, bottom, usual)
+    for index in np.flatnonzero(bottom - y < TALL * usual):
+        _adopt(int(index), chains, x, y, right, bottom)
+    slope = _slope(chains, x, y, right, bottom)
+    middle = float((x.min() + right.max()) / 2)
+
+    def height_at_middle(chain: list[int]) -> float:
+        centres = (y[chain] + bottom[chain]) / 2 - slope * ((x[chain] + right[chain]) / 2 - middle)
+        return float(np.median(centres))
+
+    for chain in chains:
+        chain.sort(key=lambda i: x[i] + right[i])
+    return sorted(chains, key=height_at_middle)
+
+
+def _chains(
+    tall: npt.NDArray[np.int64], x: Floats, y: Floats, right: Floats, bottom: Floats, usual: float
+) -> list[list[int]]:
+    """Tall signs linked to their nearest neighbour on the right, and back."""
+    after: dict[int, int] = {}
+    taken: set[int] = set()
+    order = sorted(tall.tolist(), key=lambda i: x[i] + right[i])
+    for place, i in enumerate(order):
+        best, best_gap = -1, REACH * usual
+        for j in order[place + 1 :]:
+            gap = x[j] - right[i]
+            if gap >= best_gap:
+                if x[j] - right[i] > REACH * usual + usual * 4:
+                    break
+                continue
+            shared = min(bottom[i], bottom[j]) - max(y[i], y[j])
+            if j not in taken and shared >= SHARED * min(bottom[i] - y[i], bottom[j] - y[j]):
+                best, best_gap = j, gap
+        if best >= 0:
+            after[i] = best
+            taken.add(best)
+    chains = []
+    for i in order:
+        if i not in taken:
+            chain = [i]
+            while chain[-1] in after:
+                chain.append(after[chain[-1]])
+            chains.append(chain)
+    return chains
+
+
+def _slope(chains: list[list[int]], x: Floats, y: Floats, right: Floats, bottom: Floats) -> float:
+    """How far lines sink for each pixel to the right: the median over neighbours."""
+    rises, runs = [], []
+    for chain in chains:
+        if len(chain) >= 3:
+            first, last = chain[0], chain[-1]
+            runs.append((x[last] + right[last] - x[first] - right[first]) / 2)
+            rises.append((y[last] + bottom[last] - y[first] - bottom[first]) / 2)
+    total = float(np.sum(runs)) if runs else 0.0
+    return float(np.clip(np.sum(rises) / total, -0.5, 0.5)) if total > 0 else 0.0
+
+
+def _joined(
+    chains: list[list[int]], x: Floats, y: Floats, right: Floats, bottom: Floats, usual: float
+) -> list[list[int]]:
+    """Chains that continue each other across a wide gap, along the common slope."""
+    slope = _slope(chains, x, y, right, bottom)
+
+    def level(i: int) -> float:
+        return float((y[i] + bottom[i]) / 2 - slope * (x[i] + right[i]) / 2)
+
+    done: list[list[int]] = []
+    for chain in sorted(chains, key=lambda chain: x[chain[0]]):
+        for line in done:
+            apart = abs(np.median([level(i) for i in chain]) - np.median([level(i) for i in line]))
+            if apart < 0.4 * usual and x[chain[0]] >= max(right[i] for i in line) - 0.3 * usual:
+                line.extend(chain)
+                break
+        else:
+            done.append(list(chain))
+    return done
+
+
+def _adopt(index: int, chains: list[list[int]], x: Floats, y: Floats, right: Floats, bottom: Floats) -> None:
+    """Give a low sign to the line in whose height it lies, or nearest to."""
+    centre_x, centre_y = (x[index] + right[index]) / 2, (y[index] + bottom[index]) / 2
+
+    def distance(chain: list[int]) -> float:
+        nearest = min(chain, key=lambda i: abs((x[i] + right[i]) / 2 - centre_x))
+        outside = max(y[nearest] - centre_y, centre_y - bottom[nearest], 0.0)
+        aside = max(x[nearest] - right[index], x[index] - right[nearest], 0.0)
+        return float(outside + 0.25 * aside)
+
+    if chains:
+        min(chains, key=distance).append(index)
+    else:
+        chains.append([index])
+
+
+def groups_of(boxes: Sequence[Box]) -> list[int]:
+    """For each box of a line, from the left, the number of its group: a wide gap begins a new one."""
+    if not boxes:
+        return []
+    height = usual_height([box.height for box in boxes])
+    gaps = [max(0, after.x - before.right) for before, after in itertools.pairwise(boxes)]
+    usual = float(np.median(gaps)) if len(gaps) >= 2 else 0.0
+    groups = [0]
+    for gap in gaps:
+        is_space = gap > SPACE * height and gap > STANDS_OUT * usual
+        groups.append(groups[-1] + int(is_space))
+    return groups

@@ -1,0 +1,142 @@
+"""Ruled lines, grids and frames: thin straight lines across a page, also askew, told from what is written.
+
+A line is found by the columns that it covers: at each slope, pixels of short level runs are counted by
+where they meet the border. A ruling covers most columns of the page; no stroke of a digit does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from worker.vision.ink import Mask
+
+LEAST_SIDE_PX = 32
+STEEPEST = 0.1  # about 6 degrees
+COLUMNS = 220  # looked at, at most: a line across the page is seen in every one of them
+COVERED = 0.6  # of the columns, for a line in a strip of writing: longer than any digit is wide
+COVERED_ACROSS = 0.75  # of the columns, for a line from border to border of any page
+STRIP = 1.8  # a page so many times as wide as high holds a line of writing
+REACH = 0.02  # of the width: how near to a border a line must come to reach it
+MAX_LINES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """y = `start` + `slope` * x, from column `left` to column `right`."""
+
+    start: float
+    slope: float
+    left: int
+    right: int
+
+
+def ruled_lines(solid: Mask) -> Mask | None:
+    """The pixels of ruled lines and frames in `solid` (0 or 1), without the strokes that cross them."""
+    height, width = solid.shape
+    if min(height, width) < LEAST_SIDE_PX:
+        return None
+    found = _level_lines(solid)
+    upright = np.ascontiguousarray(solid.T)
+    found |= _level_lines(upright).T
+    return found if found.any() else None
+
+
+def _level_lines(solid: Mask) -> Mask:
+    height, width = solid.shape
+    rulings = np.zeros_like(solid)
+    if height > STRIP * width:  # lines across a column of writing are no longer than a digit is wide
+        return rulings
+    # In a strip the height of the writing is known: runs must be longer than the bows of its digits.
+    is_strip = width >= STRIP * height
+    run_px = int(np.clip(0.3 * height, 12, 40)) if is_strip else int(np.clip(width // 12, 12, 24))
+    bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))  # gaps that noise makes
+    runs = np.asarray(cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, run_px), np.uint8)), np.uint8)
+    thickest = max(3.5, 0.07 * height) if is_strip else max(8, height // 12)
+    for line in _lines(runs):
+        columns = np.arange(line.left, line.right + 1)
+        level = np.clip(np.round(line.start + line.slope * columns).astype(np.int64), 0, height - 1)
+        thickness = _thickness(solid, columns, level)
+        if thickness > thickest:
+            continue
+        # A stroke that crosses or covers a line makes longer runs across there than the line alone: it stays.
+        reach = round(thickness / 2) + 2
+        band = np.zeros_like(solid)
+        for offset in range(-reach, reach + 1):
+            band[np.clip(level + offset, 0, height - 1), columns] = 1
+        if not _shows_between(solid, band):
+            continue
+        longer = np.ones((round(1.6 * thickness) + 2, 1), np.uint8)
+        top, bottom = max(0, int(level.min()) - 40), min(height, int(level.max()) + 40)
+        strip = np.s_[top:bottom]
+        strokes = np.asarray(cv2.morphologyEx(solid[strip], cv2.MORPH_OPEN, longer), np.uint8)
+        rulings[strip] |= band[strip] & (1 - strokes)
+    return rulings
+
+
+def _shows_between(solid: Mask, band: Mask) -> bool:
+    """Whether the line goes on where nothing else is: the feet of a row of digits do not."""
+    alone = ~(solid & (1 - band)).any(axis=0) & band.any(axis=0)
+    if np.count_nonzero(alone) < 0.08 * solid.shape[1]:
+        return True
+    inked = (solid & band).any(axis=0)
+    return bool(np.count_nonzero(inked & alone) >= 0.7 * np.count_nonzero(alone))
+
+
+def _thickness(solid: Mask, columns: npt.NDArray[np.int64], level: npt.NDArray[np.int64]) -> float:
+    """The usual height of the run of ink across a line."""
+    height = solid.shape[0]
+    counts = np.zeros(len(columns), np.int64)
+    for direction in (-1, 1):
+        alive = np.ones(len(columns), bool)
+        for step in range(0 if direction < 0 else 1, 16):
+            rows = level + direction * step
+            inside = (rows >= 0) & (rows < height)
+            alive &= inside & (solid[np.clip(rows, 0, height - 1), columns] > 0) | (
+                alive & (step < 2) & (counts == 0)
+            )
+            counts += alive & inside & (solid[np.clip(rows, 0, height - 1), columns] > 0)
+    inked = counts[counts > 0]
+    return float(np.median(inked)) if inked.size else 0.0
+
+
+def _lines(runs: Mask) -> list[_Line]:
+    """Straight lines through pixels of `runs` that cover most of the page's columns."""
+    height, width = runs.shape
+    stride = max(1, width // COLUMNS)
+    ys, xs = np.nonzero(runs[:, ::stride])
+    looked_at = -(-width // stride)
+    if xs.size < COVERED * looked_at:
+        return []
+    xs = xs * stride
+    half = int(np.ceil(STEEPEST * width)) + 1
+    slopes = np.arange(-half, half + 1) * (STEEPEST / half)
+    slopes = slopes[:: max(1, len(slopes) // 120)]
+    is_strip = width >= STRIP * height
+    needed = COVERED if is_strip else COVERED_ACROSS
+    peaks: list[tuple[int, float, float]] = []
+    for slope in slopes:
+        starts = np.round(ys - slope * xs).astype(np.int64) + half
+        counts = np.bincount(starts.clip(0), minlength=height + 2 * half)
+        # Neighbouring rows together: lines waver by a pixel.
+        wide = np.maximum(counts, np.minimum(looked_at, counts + np.maximum(np.roll(counts, 1), np.roll(counts, -1)) // 2))
+        for row in np.flatnonzero(wide >= needed * looked_at):
+            peaks.append((int(wide[row]), float(row - half), float(slope)))
+    found: list[_Line] = []
+    for _, start, slope in sorted(peaks, key=lambda peak: -peak[0]):
+        if len(found) >= MAX_LINES:
+            break
+        if any(
+            abs(start - line.start) < 6 and abs(start + slope * width - line.start - line.slope * width) < 6
+            for line in found
+        ):
+            continue
+        near = np.abs(ys - start - slope * xs) <= 1.5
+        left, right = int(xs[near].min()), int(xs[near].max()) + stride - 1
+        reach = max(2, REACH * width) + stride
+        if is_strip or (left <= reach and right >= width - 1 - reach):
+            found.append(_Line(start, slope, left, min(right, width - 1)))
+    return found
