@@ -130,8 +130,20 @@ def judge(lines: Sequence[Sequence[Sign]], thresholds: Thresholds) -> Verdict:
         if own:
             texts.append(_text(own))
             readings += own
-    reason = None if all(reading.accepted for reading in readings) else Reason.of(ReasonCode.LOW_CONFIDENCE)
-    return Verdict("\n".join(texts), confidence, tuple(readings), reason)
+    chosen = [sign for sign in signs if sign.chosen is not None]
+    return Verdict("\n".join(texts), confidence, tuple(readings), _reason(chosen, readings))
+
+
+def _reason(signs: Sequence[Sign], readings: Sequence[Reading]) -> Reason | None:
+    """Why the digits of a picture are not all accepted; None where they are."""
+    refused = [sign for sign, reading in zip(signs, readings, strict=True) if not reading.accepted]
+    if not refused:
+        return None
+    is_several = any(
+        len(sign.probabilities) > SEVERAL and float(sign.probabilities[SEVERAL]) > sign.is_digit
+        for sign in refused
+    )
+    return Reason.of(ReasonCode.SEVERAL_DIGITS if is_several else ReasonCode.LOW_CONFIDENCE)
 
 
 def _text(line: Sequence[Reading]) -> str:

@@ -35,6 +35,7 @@ CUT_COST, CROSSED_COST, JOIN_COST = (
 )  # log-probabilities that a digit comes cut, or in two marks
 WIDEST, TOO_WIDE_COST = 1.2, 6.0  # widths in heights: hardly a digit is wider, lying noughts apart
 LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
+TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
 READINGS = 8  # kept of a line, the best first
 
 
@@ -47,6 +48,24 @@ class Doubt:
 
     def __bool__(self) -> bool:
         return bool(self.to_cut or self.to_join)
+
+
+def legibility(probabilities: Floats) -> float:
+    """How surely the marks of a page are digits, in [0, 1]: the mean over its marks; 0 without any.
+
+    Marks that may be several digits count half: turned or not, they are not legible as they are.
+    """
+    if len(probabilities) == 0:
+        return 0.0
+    best = probabilities[:, :DIGITS].max(axis=1)
+    if probabilities.shape[1] > SEVERAL:
+        best = best + 0.5 * probabilities[:, SEVERAL]
+    return float(best.mean())
+
+
+def is_poor(probabilities: Floats) -> bool:
+    """Whether a page of several marks reads so badly that it may lie on its side or upside down."""
+    return len(probabilities) >= TURNED_FROM and legibility(probabilities) < POOR
 
 
 def find_doubt(boxes: Sequence[Box], probabilities: Floats) -> Doubt:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from worker.recognition.decision import DIGITS, Sign, Thresholds, Verdict, calibrate, judge
-from worker.recognition.numbers import Doubt, find_doubt, search
+from worker.recognition.numbers import Doubt, find_doubt, is_poor, legibility, search
 from worker.vision.candidates import Ladder, climb
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import TILE_PX
@@ -18,6 +18,7 @@ from worker.vision.sheet import Line, Sheet
 
 Floats = npt.NDArray[np.float64]
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
+TURN_GAIN = 0.2  # of legibility: a page is not turned for less
 MAX_CANDIDATES = 400  # of one line: a page of scribbles must not cost more than a page of digits
 
 
@@ -52,17 +53,13 @@ def recognize(
     sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge, spread: Spread = map
 ) -> list[Verdict]:
     """One verdict for each of `sheets`, in their order; `spread` maps a function over items, as `map` does."""
-    first = _probabilities(
-        [tile.pixels for sheet in sheets for line in sheet.lines for tile in line.tiles],
-        classifier,
-        knowledge,
-    )
+    sheets, firsts = _upright(sheets, classifier, knowledge, spread)
     signs: list[list[list[Sign]]] = []
     looks: list[_Look] = []
     rows: dict[tuple[int, int], Floats] = {}
-    start = 0
-    for s, sheet in enumerate(sheets):
+    for s, (sheet, first) in enumerate(zip(sheets, firsts, strict=True)):
         signs.append([])
+        start = 0
         for n, line in enumerate(sheet.lines):
             own = first[start : start + len(line.tiles)]
             start += len(line.tiles)
@@ -84,7 +81,40 @@ def recognize(
         found = search(boxes, rows[look.sheet, look.line], ladder, own)
         if found and ladder.candidates:
             signs[look.sheet][look.line] = found[0][0]
-    return [judge(lines, knowledge.thresholds) for lines in signs]
+    verdicts = [judge(lines, knowledge.thresholds) for lines in signs]
+    return [_as_seen(verdict, sheet) for verdict, sheet in zip(verdicts, sheets, strict=True)]
+
+
+def _upright(
+    sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge, spread: Spread
+) -> tuple[list[Sheet], list[Floats]]:
+    """The sheets as they read best, and the probabilities of their tiles; most stay as they are."""
+    firsts = _of_sheets(sheets, classifier, knowledge)
+    upright, probabilities = list(sheets), list(firsts)
+    poor = [i for i, rows in enumerate(firsts) if is_poor(rows)]
+    tried = [(i, turns) for i in poor for turns in (1, 2, 3)]
+    turned = list(spread(lambda one: sheets[one[0]].turned(one[1], knowledge.normalizer), tried))
+    for (i, _), sheet, rows in zip(tried, turned, _of_sheets(turned, classifier, knowledge), strict=True):
+        gain = legibility(rows) - legibility(firsts[i])
+        if gain > TURN_GAIN and legibility(rows) > legibility(probabilities[i]):
+            upright[i], probabilities[i] = sheet, rows
+    return upright, probabilities
+
+
+def _of_sheets(sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge) -> list[Floats]:
+    """The probabilities of each sheet's tiles, all classified at once."""
+    tiles = [sheet.tiles for sheet in sheets]
+    together = _probabilities([tile.pixels for own in tiles for tile in own], classifier, knowledge)
+    return np.split(together, np.cumsum([len(own) for own in tiles])[:-1]) if tiles else []
+
+
+def _as_seen(verdict: Verdict, sheet: Sheet) -> Verdict:
+    if sheet.turns == 0:
+        return verdict
+    return replace(
+        verdict,
+        digits=tuple(replace(reading, box=sheet.as_seen(reading.box)) for reading in verdict.digits),
+    )
 
 
 def _plain(row: Floats, box: Any, thresholds: Thresholds) -> Sign:

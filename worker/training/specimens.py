@@ -275,7 +275,8 @@ class PageSet:
 
     def read(self, bench: Bench, start: int, stop: int) -> list[Answer]:
         """Cut, normalise and classify so many pages at once."""
-        found = [arrange(self._marks(self.page(index)), bench.normalizer) for index in range(start, stop)]
+        pages = [self.page(index) for index in range(start, stop)]
+        found = [arrange(self._marks(page), bench.normalizer, page.width, page.height) for page in pages]
         return bench.recognize(found)
 
     def view(self, bench: Bench, index: int) -> View:

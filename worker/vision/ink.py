@@ -42,6 +42,9 @@ class InkMap:
     core: float
 
 
+STROKES_FROM_PX = 260  # pages at least so large can hold strokes that are thin beside light and shadow
+
+
 def find_ink(page: Page) -> InkMap:
     """The ink of `page`, dark on light or light on dark, whatever the lighting."""
     step = max(1, -(-max(page.width, page.height) // WORK_SIDE_PX))
@@ -52,7 +55,9 @@ def find_ink(page: Page) -> InkMap:
             cv2.GaussianBlur(work, (0, 0), 0.8), np.uint8
         )  # finer than any stroke, coarser than sensor noise
     small = _shrink_to(work, GROUND_SIDE_PX)
-    is_dark = _ink_is_dark(small)
+    is_dark = _strokes_are_dark(work)
+    if is_dark is None:
+        is_dark = _ink_is_dark(small)
     ground = _ground(small if is_dark else 255 - small)
     ink = contrast(work if is_dark else 255 - work, ground)
     if _is_uneven(ink, ground):
@@ -105,6 +110,27 @@ def _noise(grey: Grey) -> float:
     rows = grey[:: max(1, grey.shape[0] // 64)].astype(np.int16)
     second = np.abs(rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:])
     return float(np.median(second)) / (0.6745 * 6**0.5)
+
+
+def _strokes_are_dark(work: Grey) -> bool | None:
+    """Whether thin strokes are darker than what is beside them; None on small pages and where neither wins.
+
+    Light and shadow, table edges and sleeves are broad: on a photograph they outweigh the strokes, but not here.
+    """
+    if min(work.shape) < STROKES_FROM_PX:
+        return None
+    calm = cv2.GaussianBlur(shrink(work, 2), (0, 0), 0.8)
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (_odd(max(calm.shape) / 24),) * 2)
+    inner = np.s_[4:-4, 4:-4]  # the border of a scan is no stroke
+    dark = cv2.morphologyEx(calm, cv2.MORPH_BLACKHAT, kernel)
+    light = cv2.morphologyEx(calm, cv2.MORPH_TOPHAT, kernel)
+    depths = []
+    for residue in (np.asarray(dark[inner], np.float32), np.asarray(light[inner], np.float32)):
+        strongest = quantile(residue, 0.995)
+        depths.append(float(residue[residue >= strongest].mean()))
+    if max(depths) < 12 or max(depths) < 1.6 * min(depths):
+        return None
+    return depths[0] > depths[1]
 
 
 def _ink_is_dark(small: Grey) -> bool:

@@ -122,9 +122,11 @@ def _lines(runs: Mask) -> list[_Line]:
         starts = np.round(ys - slope * xs).astype(np.int64) + half
         counts = np.bincount(starts.clip(0), minlength=height + 2 * half)
         # Neighbouring rows together: lines waver by a pixel.
-        wide = np.maximum(counts, np.minimum(looked_at, counts + np.maximum(np.roll(counts, 1), np.roll(counts, -1)) // 2))
-        for row in np.flatnonzero(wide >= needed * looked_at):
-            peaks.append((int(wide[row]), float(row - half), float(slope)))
+        wide = np.maximum(
+            counts, np.minimum(looked_at, counts + np.maximum(np.roll(counts, 1), np.roll(counts, -1)) // 2)
+        )
+        rows = np.flatnonzero(wide >= needed * looked_at)
+        peaks += [(int(wide[row]), float(row - half), float(slope)) for row in rows]
     found: list[_Line] = []
     for _, start, slope in sorted(peaks, key=lambda peak: -peak[0]):
         if len(found) >= MAX_LINES:

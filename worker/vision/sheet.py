@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from worker.vision.layout import lines_of
 from worker.vision.normalization import NormalizerSettings, normalize
-from worker.vision.page import Page, Tile
+from worker.vision.page import Box, Page, Tile
 from worker.vision.segmentation import Mark, find_marks
 
 
@@ -21,20 +23,59 @@ class Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sheet:
-    """The lines of a page, from the top; none where there is no ink."""
+    """The lines of a page, from the top; none where there is no ink.
+
+    `width` and `height` are the page's, in pixels, as it is read: after `turns` quarter turns
+    anticlockwise of the page as a person sees it.
+    """
 
     lines: tuple[Line, ...]
+    width: int
+    height: int
+    turns: int = 0
+
+    @property
+    def tiles(self) -> list[Tile]:
+        """The tiles of all lines, in reading order."""
+        return [tile for line in self.lines for tile in line.tiles]
+
+    def turned(self, turns: int, normalizer: NormalizerSettings) -> Sheet:
+        """The same page after so many more quarter turns anticlockwise."""
+        marks = [
+            Mark(
+                turn_box(mark.box, turns, self.width, self.height),
+                np.ascontiguousarray(np.rot90(mark.ink, turns)),
+            )
+            for line in self.lines
+            for mark in line.marks
+        ]
+        width, height = (self.height, self.width) if turns % 2 else (self.width, self.height)
+        return arrange(marks, normalizer, width, height, (self.turns + turns) % 4)
+
+    def as_seen(self, box: Box) -> Box:
+        """A box of this sheet in pixels of the page as a person sees it."""
+        return turn_box(box, -self.turns % 4, self.width, self.height)
 
 
 def sheet_of(page: Page, normalizer: NormalizerSettings) -> Sheet:
     """The lines of marks that `page` shows, every mark normalised for the model."""
-    return arrange(find_marks(page), normalizer)
+    return arrange(find_marks(page), normalizer, page.width, page.height)
 
 
-def arrange(marks: Sequence[Mark], normalizer: NormalizerSettings) -> Sheet:
-    """Marks put into lines, and made into tiles."""
+def arrange(
+    marks: Sequence[Mark], normalizer: NormalizerSettings, width: int, height: int, turns: int = 0
+) -> Sheet:
+    """Marks of a page put into lines, and made into tiles."""
     lines = []
     for places in lines_of([mark.box for mark in marks]):
         chosen = tuple(marks[i] for i in places)
         lines.append(Line(chosen, tuple(Tile(normalize(mark.ink, normalizer), mark.box) for mark in chosen)))
-    return Sheet(tuple(lines))
+    return Sheet(tuple(lines), width, height, turns)
+
+
+def turn_box(box: Box, turns: int, width: int, height: int) -> Box:
+    """Where a box of a page of this size lies after so many quarter turns anticlockwise (0 to 3)."""
+    for _ in range(turns):
+        box = Box(box.y, width - box.right, box.height, box.width)
+        width, height = height, width
+    return box

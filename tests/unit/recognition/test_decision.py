@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from worker.reasons import ReasonCode
-from worker.recognition.decision import Thresholds, Verdict, calibrate, decide
+from worker.recognition.decision import Sign, Thresholds, Verdict, calibrate, decide, judge
 from worker.vision.page import Box
 
 THRESHOLDS = Thresholds(accept=0.95, digit=0.5)
@@ -72,13 +72,21 @@ def test_a_doubtful_mark_beside_a_digit_lowers_the_confidence_in_the_whole() -> 
     assert not doubtful.is_read
 
 
-def test_several_digits_are_all_listed_and_none_accepted() -> None:
+def test_several_digits_are_one_text() -> None:
     verdict = _decide({1: 20}, {0: 20})
-    assert verdict.reason is not None
-    assert verdict.reason.code is ReasonCode.SEVERAL_DIGITS
-    assert verdict.text == "??"
-    assert [reading.digit for reading in verdict.digits] == [1, 0]
-    assert not any(reading.accepted for reading in verdict.digits)
+    assert verdict.is_read
+    assert verdict.text == "10"
+    doubtful = _decide({1: 20}, {0: 2, 6: 2})
+    assert doubtful.text == "1?"
+    assert doubtful.reason is not None
+    assert doubtful.reason.code is ReasonCode.LOW_CONFIDENCE
+
+
+def test_a_wide_gap_is_a_space_and_a_line_a_line() -> None:
+    rows = calibrate(_logits({1: 20}, {2: 20}, {3: 20}, {4: 20}), 1.0)
+    boxes = [Box(0, 0, 8, 9), Box(10, 0, 8, 9), Box(40, 0, 8, 9), Box(0, 30, 8, 9)]
+    signs = [Sign(row, box, i + 1) for i, (row, box) in enumerate(zip(rows, boxes, strict=True))]
+    assert judge([signs[:3], signs[3:]], THRESHOLDS).text == "12 3\n4"
 
 
 def test_confidence_counts_the_chance_of_being_no_digit() -> None:

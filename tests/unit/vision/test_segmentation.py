@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from worker.vision.page import Box, Grey, Page
-from worker.vision.segmentation import Mark, find_marks
+from worker.vision.segmentation import MAX_MARKS, Mark, find_marks
 
 
 def _five(page: Grey, x: int, y: int, height: int, ink: int, thickness: int) -> None:
@@ -152,4 +152,4 @@ def test_odd_shapes_do_no_harm(shape: tuple[int, int]) -> None:
 def test_a_storm_of_specks_is_bounded() -> None:
     rng = np.random.default_rng(1)
     storm = np.where(rng.random((900, 900)) < 0.02, 0, 255).astype(np.uint8)
-    assert len(_marks(storm)) <= 64
+    assert len(_marks(storm)) <= MAX_MARKS

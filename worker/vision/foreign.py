@@ -1,0 +1,149 @@
+"""Pieces that are no writing: folds and rims, slabs and sleeves at the border, frames, specks, bits of ruling."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from worker.vision.ink import InkMap, quantile
+from worker.vision.pieces import Labels, Piece, usual_extent
+
+LARGE_PX = 260  # a page whose shorter side is as long shows more than one digit's paper
+MANY = 12  # pieces: more than one digit falls into
+LEAST_OF_MANY_PX = 6  # among many, what is smaller is dust or the grain of the paper
+DWARFS = 2.5  # times the size of writing: what is larger and runs out of the page is no digit
+FAINT = 0.5  # a stroke from edge to edge with less contrast than this is a fold, a rim, a ruling
+
+
+def drop_lines_of_the_paper(pieces: list[Piece], width: int, height: int, core: float) -> list[Piece]:
+    """Without folds, rims and ruling where nothing of their size is beside them: beside writing, who knows."""
+    lines = [piece for piece in pieces if _is_line_of_the_paper(piece, width, height, core)]
+    if not lines:
+        return pieces
+    rest = [piece for piece in pieces if piece not in lines]
+    largest = max(line.extent for line in lines)
+    return pieces if any(piece.extent > 0.4 * largest for piece in rest) else rest
+
+
+def _is_line_of_the_paper(piece: Piece, width: int, height: int, core: float) -> bool:
+    """Whether a piece is a fold, the rim of a stain, or what is left of a ruling.
+
+    It is thin, on a page that is not cut to its shape, and follows a border closely, or it is fainter
+    than pens write (`core`: the contrast of what is dark) and runs from one border to the opposite one.
+    """
+    if min(width, height) < 40 or piece.extent < 0.25 * min(width, height):
+        return False
+    upright = piece.height >= piece.width
+    across, along = (piece.width, piece.height) if upright else (piece.height, piece.width)
+    page_across = width if upright else height
+    is_thin = across < 0.5 * along and piece.area_px < 0.3 * along * along
+    if not is_thin or page_across < max(0.4 * along, 3 * across):
+        return False
+    if upright:
+        from_edge_to_edge = piece.y <= 1 and piece.bottom >= height - 1
+        from_border = min(piece.x, width - piece.right)
+    else:
+        from_edge_to_edge = piece.x <= 1 and piece.right >= width - 1
+        from_border = min(piece.y, height - piece.bottom)
+    hugs = from_border <= max(2, 0.01 * page_across) and across < 0.12 * along
+    return hugs or (from_edge_to_edge and core < FAINT)
+
+
+def drop_foreign(pieces: list[Piece], width: int, height: int) -> list[Piece]:
+    """Without what lies around or beside the writing: slabs and sleeves at the border, frames around digits."""
+    if len(pieces) < 2:
+        return pieces
+    inner = [piece for piece in pieces if not piece.touches_border(width, height)]
+    is_large = min(width, height) >= LARGE_PX
+    dropped = {piece.labels for piece in pieces if _is_frame(piece, inner)}
+    for piece in pieces:
+        if not piece.touches_border(width, height):
+            continue
+        beside = sorted((other.extent for other in inner if not other.is_within(piece)), reverse=True)
+        # Two signs of a size beside it are writing; what dwarfs them and runs out of the page is none.
+        is_writing = len(beside) >= 2 and beside[1] > 0.02 * max(width, height)
+        is_thin = min(piece.width, piece.height) < 0.3 * piece.extent
+        if (
+            (is_writing and piece.extent > DWARFS * beside[1])
+            or (is_writing and is_large and is_thin)
+            or (beside and _is_slab(piece, width, height))
+        ):
+            dropped.add(piece.labels)
+    return [piece for piece in pieces if piece.labels not in dropped]
+
+
+def _is_slab(piece: Piece, width: int, height: int) -> bool:
+    """Whether a piece fills its box and follows a border over half its length: a table, a shadow, a lid."""
+    if piece.area_px < 0.75 * piece.width * piece.height:
+        return False
+    level = piece.width >= 0.5 * width and (piece.y <= 1 or piece.bottom >= height - 1)
+    upright = piece.height >= 0.5 * height and (piece.x <= 1 or piece.right >= width - 1)
+    return level or upright
+
+
+def _is_frame(piece: Piece, others: list[Piece]) -> bool:
+    """Whether a piece is drawn or printed around something: a box, a circle, a triangle, a table.
+
+    What it holds stands free in it, and is neither a dot nor as high as the slash in a nought.
+    """
+    if piece.area_px > 0.35 * piece.width * piece.height or min(piece.width, piece.height) < 12:
+        return False
+    rim_x, rim_y = max(1.0, 0.06 * piece.width), max(1.0, 0.06 * piece.height)
+    return any(
+        0.15 * piece.height < other.height < 0.58 * piece.height
+        and other.x > piece.x + rim_x
+        and other.right < piece.right - rim_x
+        and other.y > piece.y + rim_y
+        and other.bottom < piece.bottom - rim_y
+        for other in others
+        if other is not piece
+    )
+
+
+def drop_specks(pieces: list[Piece], width: int, height: int) -> list[Piece]:
+    """Without what is far smaller than the largest piece: dust, punctuation, what a neighbour left in the cut.
+
+    A crumb within the largest piece changes no box and stays; one beside it would move the digit.
+    """
+    if not pieces:
+        return []
+    main = max(pieces, key=lambda piece: piece.area_px)
+    largest = usual_extent(pieces)
+    if len(pieces) >= MANY:  # a page of signs: nothing is said by how a piece lies to the largest of them
+        return [piece for piece in pieces if piece.extent >= max(0.15 * largest, LEAST_OF_MANY_PX)]
+
+    def is_speck(piece: Piece) -> bool:
+        if piece.extent < max(0.12 * largest, 3) or piece.area_px < max(0.01 * main.area_px, 4):
+            return True
+        if piece.is_within(main) or piece.gap_to(main) > 0.4 * main.extent:
+            return False
+        is_cut_off = piece.x == 0 or piece.y == 0 or piece.right == width or piece.bottom == height
+        if is_cut_off:
+            return piece.extent < 0.4 * main.extent and piece.area_px < 0.15 * main.area_px
+        # A full stop or comma stands low and beside; a flag, a bar, an arm does not.
+        is_low = piece.y > main.y + 0.6 * main.height
+        is_beside = piece.x > main.right - 0.1 * main.width or piece.right < main.x + 0.1 * main.width
+        return piece.extent < (0.35 if is_low and is_beside else 0.2) * main.extent
+
+    return [piece for piece in pieces if not is_speck(piece)]
+
+
+def drop_border_lines(marks: list[Piece], labels: Labels, ink_map: InkMap) -> list[Piece]:
+    """Without bits of ruling: thin, straight, running out of the picture, and fainter than the writing."""
+    if len(marks) < 2:
+        return marks
+    main = max(marks, key=lambda mark: mark.area_px)
+    height, width = labels.shape
+    depth = _depth(main, labels, ink_map)
+
+    def is_ruling(mark: Piece) -> bool:
+        touches = mark.x <= 1 or mark.y <= 1 or mark.right >= width - 1 or mark.bottom >= height - 1
+        thin = mark.area_px < 0.15 * mark.extent**2 and min(mark.width, mark.height) < 0.2 * mark.extent
+        return touches and thin and _depth(mark, labels, ink_map) < 0.75 * depth
+
+    return [mark for mark in marks if mark is main or not is_ruling(mark)]
+
+
+def _depth(mark: Piece, labels: Labels, ink_map: InkMap) -> float:
+    """How dark the solid part of a mark is."""
+    window = np.s_[mark.y : mark.bottom, mark.x : mark.right]
+    return quantile(ink_map.ink[window][np.isin(labels[window], mark.labels)], 0.75)

@@ -1,0 +1,107 @@
+"""Connected ink: the pieces that a pen, a printer or a scanner left on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from worker.vision.ink import MIN_CONTRAST, QUANTUM, InkMap, Mask
+
+Labels = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A connected component in working pixels; `labels` are the components it was joined from."""
+
+    labels: tuple[int, ...]
+    x: int
+    y: int
+    right: int
+    bottom: int
+    area_px: int
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.right - self.x
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.bottom - self.y
+
+    @property
+    def extent(self) -> int:
+        """The longer side."""
+        return max(self.width, self.height)
+
+    def touches_border(self, width: int, height: int) -> bool:
+        """Whether it reaches the border of a page of this size."""
+        return self.x <= 1 or self.y <= 1 or self.right >= width - 1 or self.bottom >= height - 1
+
+    def is_within(self, other: Piece) -> bool:
+        """Whether its box lies in that of `other`."""
+        return (
+            self.x >= other.x
+            and self.y >= other.y
+            and self.right <= other.right
+            and self.bottom <= other.bottom
+        )
+
+    def gap_to(self, other: Piece) -> int:
+        """How far apart the boxes are, along the axis where they are farther; negative where they overlap."""
+        gap_x = max(self.x, other.x) - min(self.right, other.right)
+        gap_y = max(self.y, other.y) - min(self.bottom, other.bottom)
+        return max(gap_x, gap_y)
+
+    def joined(self, other: Piece) -> Piece:
+        """Both as one."""
+        return Piece(
+            self.labels + other.labels,
+            min(self.x, other.x),
+            min(self.y, other.y),
+            max(self.right, other.right),
+            max(self.bottom, other.bottom),
+            self.area_px + other.area_px,
+        )
+
+
+def usual_extent(pieces: Sequence[Piece]) -> int:
+    """How large the larger pieces are, not led astray by one that is larger still; the largest of a few."""
+    extents = sorted((piece.extent for piece in pieces), reverse=True)
+    return extents[len(extents) // 6] if extents else 0
+
+
+def floor_of(ink_map: InkMap) -> float:
+    """The contrast below which ink is taken for noise: near zero on a clean page."""
+    return float(np.clip(2.5 * ink_map.noise + QUANTUM, QUANTUM, 0.35 * ink_map.core))
+
+
+def link_of(ink_map: InkMap) -> float:
+    """The contrast that links two parts of a stroke: what is fainter may border a stroke, never join two.
+
+    On a clean page it is the floor; on printed or noisy paper it rises above the pattern of the paper.
+    """
+    return float(np.clip(5.0 * ink_map.noise, floor_of(ink_map), 0.35 * ink_map.core))
+
+
+def find_pieces(ink_map: InkMap, mask: Mask) -> tuple[npt.NDArray[np.int32], list[Piece]]:
+    """Connected components that are dark enough somewhere to be ink."""
+    count, found, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    labels = np.asarray(found, np.int32)
+    strong = ink_map.ink > max(
+        MIN_CONTRAST, 6 * ink_map.noise if ink_map.noise < 0.1 else 0.0, 0.35 * ink_map.core
+    )
+    strong_px = np.bincount(labels[strong], minlength=count)
+    pieces = []
+    for label in np.flatnonzero(strong_px >= 2):
+        if label == 0:
+            continue
+        x, y, w, h, area = (int(v) for v in stats[label])
+        pieces.append(Piece((int(label),), x, y, x + w, y + h, area))
+    return labels, pieces
