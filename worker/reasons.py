@@ -37,7 +37,8 @@ _ADVICE: dict[ReasonCode, str] = {
     ReasonCode.NOT_READABLE: "The worker may not read this file. Give its user the right to, then drop it again.",
     ReasonCode.NOT_A_FILE: "This is not a regular file, so it was not opened. Drop the picture itself.",
     ReasonCode.NO_INK: "No writing was found. If there is some, scan it darker or with more contrast.",
-    ReasonCode.SEVERAL_DIGITS: "Digits run into each other and could not be told apart; please read this picture yourself.",
+    ReasonCode.SEVERAL_DIGITS: "Digits run into each other and could not be told apart;"
+    " please read this picture yourself.",
     ReasonCode.NOT_A_DIGIT: "What is written does not look like a digit; please look at it.",
     ReasonCode.LOW_CONFIDENCE: "Not every digit is certain enough; please look at those marked with a question mark.",
 }

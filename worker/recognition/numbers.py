@@ -35,6 +35,7 @@ CUT_COST, CROSSED_COST, JOIN_COST = (
 )  # log-probabilities that a digit comes cut, or in two marks
 WIDEST, TOO_WIDE_COST = 1.2, 6.0  # widths in heights: hardly a digit is wider, lying noughts apart
 LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
+BAR_COUNTS = 0.3
 TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
 READINGS = 8  # kept of a line, the best first
 
@@ -57,7 +58,8 @@ def legibility(probabilities: Floats) -> float:
     """
     if len(probabilities) == 0:
         return 0.0
-    best = probabilities[:, :DIGITS].max(axis=1)
+    # A bar is a bar however a page lies: it hardly tells which way is up.
+    best = np.maximum(probabilities[:, :DIGITS].max(axis=1) - (1 - BAR_COUNTS) * probabilities[:, 1], 0.0)
     if probabilities.shape[1] > SEVERAL:
         best = best + 0.5 * probabilities[:, SEVERAL]
     return float(best.mean())

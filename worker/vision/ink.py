@@ -119,13 +119,19 @@ def _strokes_are_dark(work: Grey) -> bool | None:
     """
     if min(work.shape) < STROKES_FROM_PX:
         return None
-    calm = cv2.GaussianBlur(shrink(work, 2), (0, 0), 0.8)
-    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (_odd(max(calm.shape) / 24),) * 2)
+    calm = np.asarray(cv2.GaussianBlur(shrink(work, 2), (0, 0), 0.8), np.uint8)
+    # The bays of a fat stroke look like thin strokes of the other kind, but not to a wider window.
+    narrow, wide = (_deeper_is_dark(calm, _odd(max(calm.shape) / parts)) for parts in (24, 8))
+    return narrow if narrow == wide else None
+
+
+def _deeper_is_dark(calm: Grey, window_px: int) -> bool | None:
+    """Whether what is darker than all around it within a window stands out more than what is lighter."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (window_px, window_px))
     inner = np.s_[4:-4, 4:-4]  # the border of a scan is no stroke
-    dark = cv2.morphologyEx(calm, cv2.MORPH_BLACKHAT, kernel)
-    light = cv2.morphologyEx(calm, cv2.MORPH_TOPHAT, kernel)
     depths = []
-    for residue in (np.asarray(dark[inner], np.float32), np.asarray(light[inner], np.float32)):
+    for kind in (cv2.MORPH_BLACKHAT, cv2.MORPH_TOPHAT):
+        residue = np.asarray(cv2.morphologyEx(calm, kind, kernel)[inner], np.float32)
         strongest = quantile(residue, 0.995)
         depths.append(float(residue[residue >= strongest].mean()))
     if max(depths) < 12 or max(depths) < 1.6 * min(depths):

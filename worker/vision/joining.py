@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.vision.pieces import Piece, usual_extent
+from worker.vision.pieces import Piece, usual_extent, usual_height_px
 
 LEAST_APART_PX = 10  # what is smaller and stands alone is a speck
 MOST_PIECES = 256  # the largest: what is left out of a page of specks is specks
@@ -13,7 +13,7 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
     marks = sorted(pieces, key=lambda piece: piece.area_px, reverse=True)[:MOST_PIECES]
     if not marks:
         return []
-    reference_px = sorted((mark.height for mark in marks), reverse=True)[len(marks) // 6]
+    reference_px = usual_height_px(marks)
     joined = True
     while joined:
         joined = False
@@ -24,7 +24,7 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
                     joined = True
     # What stayed alone and is small beside a whole sign is a speck, a comma, a scrap of a frame.
     largest = usual_extent(marks)
-    usual_area_px = sorted((mark.area_px for mark in marks), reverse=True)[len(marks) // 6]
+    usual_area_px = sorted(mark.area_px for mark in marks if mark.extent >= 0.6 * largest)[-1]
     main = max(marks, key=lambda mark: mark.area_px)
     # Small signs that stand far from it and are no single speck were written, whatever is drawn beside them.
     apart = {

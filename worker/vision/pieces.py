@@ -72,9 +72,22 @@ class Piece:
 
 
 def usual_extent(pieces: Sequence[Piece]) -> int:
-    """How large the larger pieces are, not led astray by one that is larger still; the largest of a few."""
-    extents = sorted((piece.extent for piece in pieces), reverse=True)
-    return extents[len(extents) // 6] if extents else 0
+    """How large the pieces are that hold most of the ink; 0 without any.
+
+    Half of all ink lies in pieces at least so large: neither a storm of specks nor one frame decides.
+    """
+    half = sum(piece.area_px for piece in pieces) / 2
+    for piece in sorted(pieces, key=lambda piece: piece.extent, reverse=True):
+        half -= piece.area_px
+        if half <= 0:
+            return piece.extent
+    return 0
+
+
+def usual_height_px(pieces: Sequence[Piece]) -> int:
+    """The greatest height among the pieces that are of the usual extent, or smaller; 0 without any."""
+    usual = usual_extent(pieces)
+    return max((piece.height for piece in pieces if piece.extent <= usual), default=0)
 
 
 def floor_of(ink_map: InkMap) -> float:

@@ -15,10 +15,11 @@ import numpy.typing as npt
 from worker.vision.ink import Mask
 
 LEAST_SIDE_PX = 32
+STRAIGHT_FROM_PX = 60
 STEEPEST = 0.1  # about 6 degrees
-COLUMNS = 220  # looked at, at most: a line across the page is seen in every one of them
+COLUMNS = 110  # looked at, at most: a line across the page is seen in every one of them
 COVERED = 0.6  # of the columns, for a line in a strip of writing: longer than any digit is wide
-COVERED_ACROSS = 0.75  # of the columns, for a line from border to border of any page
+COVERED_ACROSS = 0.5  # of the columns, for a line from border to border of any page
 STRIP = 1.8  # a page so many times as wide as high holds a line of writing
 REACH = 0.02  # of the width: how near to a border a line must come to reach it
 MAX_LINES = 64
@@ -39,17 +40,60 @@ def ruled_lines(solid: Mask) -> Mask | None:
     height, width = solid.shape
     if min(height, width) < LEAST_SIDE_PX:
         return None
-    found = _level_lines(solid)
-    upright = np.ascontiguousarray(solid.T)
-    found |= _level_lines(upright).T
+    found = np.zeros_like(solid)
+    if min(height, width) >= STRAIGHT_FROM_PX:
+        # Long runs first: they tell straight rulings from strokes. Short ones find what wavers.
+        upright = np.ascontiguousarray(solid.T)
+        for run_share in (1 / 5, 1 / 24):
+            found |= _long_runs(solid, round(run_share * width))
+            found |= _long_runs(upright, round(run_share * height)).T
+    rest = solid & (1 - found)
+    found |= _level_lines(rest)
+    found |= _level_lines(np.ascontiguousarray(rest.T)).T
     return found if found.any() else None
+
+
+def _long_runs(solid: Mask, run_px: int) -> Mask:
+    """Horizontal lines of `solid`, made of runs of `run_px`, that are thin and run from border to border.
+
+    A stroke that a person wrote hardly ever reaches both borders, a ruling always does.
+    """
+    height, width = solid.shape
+    run_px = max(12, run_px)
+    none = np.zeros_like(solid)
+    bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))  # gaps that noise makes
+    opened = cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, run_px), np.uint8))
+    if not opened.any():
+        return none
+    linked = cv2.dilate(opened, np.ones((3, min(run_px // 2, 15)), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(linked, connectivity=8)
+    max_height = max(8, height // 12)
+    reach_px = max(1, width // 100)
+    keep = np.zeros(count, np.uint8)
+    for label in np.flatnonzero(stats[:, cv2.CC_STAT_HEIGHT] <= max_height):
+        x, y, w, h, _ = stats[label]
+        if label == 0 or w < width - 2 * reach_px:
+            continue
+        window = np.s_[y : y + h, x : x + w]
+        columns = np.flatnonzero(((labels[window] == label) & (opened[window] > 0)).any(axis=0))
+        keep[label] = x + columns[0] <= reach_px and x + columns[-1] >= width - 1 - reach_px
+    if not keep.any():
+        return none
+    lines: Mask = keep[labels] & solid
+    # A stroke that crosses or covers a line makes longer vertical runs there than the line alone: it stays.
+    columns = lines.sum(axis=0)
+    line_px = float(np.median(columns[columns > 0])) / int(keep.sum())
+    longer = np.ones((round(1.6 * line_px) + 2, 1), np.uint8)
+    strokes = np.asarray(cv2.morphologyEx(solid, cv2.MORPH_OPEN, longer), np.uint8)
+    soft = np.asarray(
+        cv2.dilate(lines & (1 - strokes), np.ones((3, 3), np.uint8)), np.uint8
+    )  # with soft edges
+    return np.asarray(soft & (1 - strokes), np.uint8)
 
 
 def _level_lines(solid: Mask) -> Mask:
     height, width = solid.shape
     rulings = np.zeros_like(solid)
-    if height > STRIP * width:  # lines across a column of writing are no longer than a digit is wide
-        return rulings
     # In a strip the height of the writing is known: runs must be longer than the bows of its digits.
     is_strip = width >= STRIP * height
     run_px = int(np.clip(0.3 * height, 12, 40)) if is_strip else int(np.clip(width // 12, 12, 24))
