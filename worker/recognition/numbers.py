@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ CUT_COST, CROSSED_COST, JOIN_COST = (
 )  # log-probabilities that a digit comes cut, or in two marks
 WIDEST, TOO_WIDE_COST = 1.2, 6.0  # widths in heights: hardly a digit is wider, lying noughts apart
 LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
+STORM_FROM = 24  # marks; where half of so many are no sure digits, the page is no page of digits
 BAR_COUNTS = 0.3
 TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
 READINGS = 8  # kept of a line, the best first
@@ -68,6 +69,18 @@ def legibility(probabilities: Floats) -> float:
 def is_poor(probabilities: Floats) -> bool:
     """Whether a page of several marks reads so badly that it may lie on its side or upside down."""
     return len(probabilities) >= TURNED_FROM and legibility(probabilities) < POOR
+
+
+def is_storm(probabilities: Floats) -> bool:
+    """Whether a page holds a great many marks of which few are digits: specks, print, a pattern, a crowd."""
+    if len(probabilities) < STORM_FROM:
+        return False
+    return bool(np.median(probabilities[:, :DIGITS].max(axis=1)) < SURE)
+
+
+def weathered(lines: Sequence[Sequence[Sign]]) -> list[list[Sign]]:
+    """The signs of a storm: nothing in it is taken for a digit."""
+    return [[replace(sign, chosen=None) for sign in line] for line in lines]
 
 
 def find_doubt(boxes: Sequence[Box], probabilities: Floats) -> Doubt:

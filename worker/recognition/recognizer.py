@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.recognition.decision import DIGITS, Sign, Thresholds, Verdict, calibrate, judge
-from worker.recognition.numbers import Doubt, find_doubt, is_poor, legibility, search
+from worker.recognition.numbers import Doubt, find_doubt, is_poor, is_storm, legibility, search, weathered
 from worker.vision.candidates import Ladder, climb
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import TILE_PX
@@ -68,7 +68,7 @@ def recognize(
                 [_plain(row, box, knowledge.thresholds) for row, box in zip(own, boxes, strict=True)]
             )
             doubt = find_doubt(boxes, own)
-            if doubt:
+            if doubt and not is_storm(first):
                 looks.append(_Look(s, n, line, doubt))
                 rows[s, n] = own
     ladders = list(spread(lambda look: _climbed(look, knowledge.normalizer), looks))
@@ -81,7 +81,10 @@ def recognize(
         found = search(boxes, rows[look.sheet, look.line], ladder, own)
         if found and ladder.candidates:
             signs[look.sheet][look.line] = found[0][0]
-    verdicts = [judge(lines, knowledge.thresholds) for lines in signs]
+    verdicts = [
+        judge(weathered(lines) if is_storm(first) else lines, knowledge.thresholds)
+        for lines, first in zip(signs, firsts, strict=True)
+    ]
     return [_as_seen(verdict, sheet) for verdict, sheet in zip(verdicts, sheets, strict=True)]
 
 

@@ -99,7 +99,7 @@ def _level_lines(solid: Mask) -> Mask:
     run_px = int(np.clip(0.3 * height, 12, 40)) if is_strip else int(np.clip(width // 12, 12, 24))
     bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))  # gaps that noise makes
     runs = np.asarray(cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, run_px), np.uint8)), np.uint8)
-    thickest = max(3.5, 0.07 * height) if is_strip else max(8, height // 12)
+    thickest = max(3.5, 0.07 * height) if is_strip else max(4, min(height, width) // 40)
     for line in _lines(runs):
         columns = np.arange(line.left, line.right + 1)
         level = np.clip(np.round(line.start + line.slope * columns).astype(np.int64), 0, height - 1)
@@ -147,30 +147,48 @@ def _thickness(solid: Mask, columns: npt.NDArray[np.int64], level: npt.NDArray[n
     return float(np.median(inked)) if inked.size else 0.0
 
 
+def _most(starts: npt.NDArray[np.float64], step: int) -> int:
+    """The most pixels that any two neighbouring bins of `step` rows hold."""
+    counts = np.bincount((starts / step).astype(np.int64).clip(0))
+    return int((counts + np.append(counts[1:], 0)).max())
+
+
 def _lines(runs: Mask) -> list[_Line]:
     """Straight lines through pixels of `runs` that cover most of the page's columns."""
     height, width = runs.shape
     stride = max(1, width // COLUMNS)
-    ys, xs = np.nonzero(runs[:, ::stride])
     looked_at = -(-width // stride)
-    if xs.size < COVERED * looked_at:
+    sampled = np.ascontiguousarray(runs[:, ::stride])
+    sampled[1:] &= 1 - sampled[:-1]  # upper edges alone: one pixel a column and line
+    ys, xs = np.nonzero(sampled)
+    is_strip = width >= STRIP * height
+    needed = (COVERED if is_strip else COVERED_ACROSS) * looked_at
+    if xs.size < needed:
         return []
     xs = xs * stride
     half = int(np.ceil(STEEPEST * width)) + 1
-    slopes = np.arange(-half, half + 1) * (STEEPEST / half)
-    slopes = slopes[:: max(1, len(slopes) // 120)]
-    is_strip = width >= STRIP * height
-    needed = COVERED if is_strip else COVERED_ACROSS
+    # Coarsely first: most pages hold no line at all.
+    coarse = np.linspace(-STEEPEST, STEEPEST, 9)
+    step = max(2, round(STEEPEST * width / 8))
+    likely = [slope for slope in coarse if _most(ys - slope * xs + half, step) >= 0.9 * needed]
+    fine = max(2.0 / width, STEEPEST / 60)
+    slopes = sorted(
+        {
+            round(slope / fine + k) * fine
+            for slope in likely
+            for k in range(-8, 9)
+            if abs(k * fine) <= STEEPEST / 7
+        }
+    )
     peaks: list[tuple[int, float, float]] = []
     for slope in slopes:
-        starts = np.round(ys - slope * xs).astype(np.int64) + half
-        counts = np.bincount(starts.clip(0), minlength=height + 2 * half)
-        # Neighbouring rows together: lines waver by a pixel.
-        wide = np.maximum(
-            counts, np.minimum(looked_at, counts + np.maximum(np.roll(counts, 1), np.roll(counts, -1)) // 2)
+        counts = np.bincount(
+            np.round(ys - slope * xs).astype(np.int64) + half + 1, minlength=height + 2 * half + 3
         )
-        rows = np.flatnonzero(wide >= needed * looked_at)
-        peaks += [(int(wide[row]), float(row - half), float(slope)) for row in rows]
+        # Neighbouring rows together: lines waver by a pixel.
+        both = counts[1:-1] + np.maximum(counts[:-2], counts[2:])
+        rows = np.flatnonzero(both >= needed)
+        peaks += [(int(both[row]), float(row - half), float(slope)) for row in rows]
     found: list[_Line] = []
     for _, start, slope in sorted(peaks, key=lambda peak: -peak[0]):
         if len(found) >= MAX_LINES:
