@@ -18,6 +18,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.bad_input import STYLES as BAD_STYLES
+from benchmarks.bad_input import draw_bad_input
 from benchmarks.characters import Characters, draw_character, load_characters, load_look_alikes
 from benchmarks.ink import DataError, TestDigits, load_test_digits
 from benchmarks.nothing import STYLES as NOTHING_STYLES
@@ -25,10 +27,12 @@ from benchmarks.nothing import draw_nothing
 from benchmarks.pages import LEVELS, draw_page
 from benchmarks.paper import Picture
 from benchmarks.pieces import HALVES, draw_half, draw_two
+from benchmarks.rows import PENS, draw_rows
+from benchmarks.strings import DEEP, draw_string
 from benchmarks.strings import STYLES as STRING_STYLES
-from benchmarks.strings import draw_string
 
 PAGES, NOTHING, PIECES_OF_A_KIND, STRINGS_OF_A_STYLE = 2000, 600, 1000, 300
+ROW_PAGES, BAD_INPUTS = 60, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,15 @@ def plan_sets(
             "strings",
             capped(len(STRING_STYLES) * STRINGS_OF_A_STYLE),
             lambda i, rng: draw_string(digits, STRING_STYLES[i % len(STRING_STYLES)], rng),
+        ),
+        MeasuringSet(
+            f"strings-{DEEP}", capped(STRINGS_OF_A_STYLE), lambda i, rng: draw_string(digits, DEEP, rng)
+        ),
+        MeasuringSet("rows", capped(ROW_PAGES), lambda i, rng: draw_rows(digits, PENS[i % len(PENS)], rng)),
+        MeasuringSet(
+            "bad-input",
+            capped(BAD_INPUTS),
+            lambda i, rng: draw_bad_input(BAD_STYLES[i % len(BAD_STYLES)], rng),
         ),
     ]
     if characters is not None:

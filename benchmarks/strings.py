@@ -11,7 +11,10 @@ from benchmarks.paper import Conditions, Picture, develop, draw_jpeg_quality, dr
 from benchmarks.pieces import AMBIGUOUS_PAIRS
 
 STYLES = ("apart", "touching", "overlapping")
+DEEP = "overlapping-deeply"
+TILE_DIGIT_PX = 20
 FEWEST_DIGITS, MOST_DIGITS = 2, 8
+MOST_OVERLAP_TILE_PX = 4  # of digits as high as MNIST's, 20 px: a fifth of the height
 MOST_OVERLAP_PX = 4  # of digits 60 px high and more, less of smaller ones: two of 30
 
 
@@ -19,7 +22,8 @@ def draw_string(digits: TestDigits, style: str, rng: np.random.Generator) -> Pic
     """A number of 2 to 8 test digits, 30 to 70 px high, dark on light; its label is the number.
 
     `apart`: 4 to a third of the height in pixels between neighbours where they are nearest; `touching`:
-    they meet; `overlapping`: they meet and go on for 1 to 4 px. Boxes never overlap by
+    they meet; `overlapping`: they meet and go on for 1 to 4 px; `overlapping-deeply`: for 1 to 4 px of an
+    MNIST tile, where a digit is 20 px high. Boxes never overlap by
     over a third, so two shapes that could slide under each other (a 7 beside a 4) may stay apart; so do
     pairs that make one digit or letter where they touch.
     """
@@ -60,6 +64,8 @@ def _distance_px(left: Ink, right: Ink, manner: str, height_px: int, rng: np.ran
         wanted_px = meet_px + int(rng.integers(4, max(6, height_px // 3) + 1))
     elif manner == "touching":
         wanted_px = meet_px
+    elif manner == DEEP:
+        wanted_px = meet_px - round(rng.uniform(1, MOST_OVERLAP_TILE_PX) * height_px / TILE_DIGIT_PX)
     else:
         wanted_px = meet_px - int(rng.integers(1, min(MOST_OVERLAP_PX, height_px // 15) + 1))
     return max(wanted_px, -(int(right.shape[1]) // 3))

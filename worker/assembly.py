@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from worker.errors import ModelError
+from worker.expectation import Expectation, Expectations
 from worker.reading import Reader, ReadingSettings
 from worker.recognition.bundle import Bundle
 from worker.recognition.card import Card
@@ -34,10 +36,12 @@ def reader_for(
     *,
     with_pictures: bool = True,
     crosses_mounts: bool = False,
+    expected: Callable[[str], Expectation | None] | None = None,
 ) -> Reader:
     """A reader of the pictures below `root`; thresholds of the configuration go before those of the card.
 
     `crosses_mounts` says that originals are copied to another mount: then what has no content is removed.
+    `expected` says what a picture of some name shall say; None: what the configuration says.
     """
     reading = ReadingSettings(
         limits=limits_of(settings),
@@ -47,6 +51,7 @@ def reader_for(
         annotate=settings.annotate if with_pictures else "none",
         annotated_max_side_px=settings.annotated_max_side_px,
         crosses_mounts=crosses_mounts,
+        expected=expected or (settings.expect or Expectations()).of,
     )
     return Reader(root, model, reading, settings.reader_threads)
 

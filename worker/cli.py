@@ -89,6 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", type=Path, metavar="DIR", help="write records and annotated pictures there, too"
     )
     sub.add_argument("--json", action="store_true", help="JSON lines also on a terminal")
+    sub.add_argument(
+        "--expect", metavar="RULE", help="what the pictures shall say, as in config.yaml: '{digits: 4-6}'"
+    )
     add_config(sub)
 
     sub = add("train", train, "Make a model bundle.")
@@ -172,6 +175,10 @@ def predict(options: argparse.Namespace) -> int:
     settings = _settings_or_shipped(options)
     if options.model is not None:
         settings = settings.model_copy(update={"model": options.model})
+    if options.expect is not None:
+        from worker.settings import parse_expect
+
+        settings = settings.model_copy(update={"expect": parse_expect(options.expect)})
     as_table = sys.stdout.isatty() and not options.json
     return predict_inputs(inputs, settings, output=options.output, as_table=as_table)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from worker.delivery.names import file_names, joined, marks, parted, printable
 from worker.delivery.records import Record, record_of
 from worker.errors import ExitCode, UsageError
+from worker.expectation import Expectations
 from worker.intake.arrivals import Arrival, IgnoreRules, Kind, Walk
 from worker.outcome import Outcome, Status
 from worker.settings import Settings
@@ -53,12 +54,18 @@ def predict_inputs(
         except OSError as error:
             raise UsageError(f"{output}: cannot be made: {error.strerror}") from None
     model = load_model(settings)
-    reader = reader_for(settings, model, root="", with_pictures=output is not None)
+    rules, names = settings.expect or Expectations(), dict[str, str]()
+    reader = reader_for(
+        settings, model, root="", with_pictures=output is not None,
+        expected=lambda path: rules.of(names[path]),
+    )  # fmt: skip
     show = _Table() if as_table else _Lines()
     shelf = _Shelf(output) if output is not None else None
     failed = 0
     found = _Found(inputs, IgnoreRules(settings.ignore))
     for batch in found.batches():
+        names.clear()
+        names.update((arrival.name, name) for arrival, name in batch)
         answers = reader.read([arrival for arrival, _ in batch])
         for answer, (_, name) in zip(answers, batch, strict=True):
             if not isinstance(answer, Outcome):

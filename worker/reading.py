@@ -14,11 +14,13 @@ from itertools import chain
 from typing import Literal, TypeVar
 
 from worker.errors import WorldError
+from worker.expectation import Expectation
 from worker.intake.arrivals import Arrival, Kind
 from worker.logs import get_log
 from worker.outcome import AnnotatedPicture, Outcome, Status
 from worker.reasons import BadPictureError, Reason, ReasonCode, UnfinishedError
 from worker.recognition.decision import Reading, Thresholds, Verdict
+from worker.recognition.fitting import held_against
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
 from worker.vision.annotation import Label, annotate, encode
 from worker.vision.decoding import Limits, decode, inspect
@@ -44,6 +46,7 @@ class ReadingSettings:
     annotate: AnnotateMode
     annotated_max_side_px: int
     crosses_mounts: bool = False  # then what has no content to keep is removed, and the record says so
+    expected: Callable[[str], Expectation | None] = lambda _: None  # what a picture of this name shall say
 
     @property
     def knowledge(self) -> Knowledge:
@@ -175,6 +178,7 @@ class Reader:
         if not isinstance(item, tuple):
             return item
         seen, verdict = item
+        verdict = held_against(verdict, self._settings.expected(seen.arrival.name))
         mode = self._settings.annotate
         picture = None
         if with_picture and (mode == "all" or (mode == "review" and not verdict.is_read)):
@@ -312,6 +316,7 @@ _CAPTIONS: dict[ReasonCode, str] = {
     ReasonCode.SEVERAL_DIGITS: "review: several digits",
     ReasonCode.NOT_A_DIGIT: "review: not a digit",
     ReasonCode.LOW_CONFIDENCE: "review: not certain",
+    ReasonCode.UNEXPECTED_FORMAT: "review: not what was expected",
 }
 
 

@@ -23,6 +23,7 @@ class ReasonCode(StrEnum):
     SEVERAL_DIGITS = "several_digits"
     NOT_A_DIGIT = "not_a_digit"
     LOW_CONFIDENCE = "low_confidence"
+    UNEXPECTED_FORMAT = "unexpected_format"
 
 
 _ADVICE: dict[ReasonCode, str] = {
@@ -41,6 +42,7 @@ _ADVICE: dict[ReasonCode, str] = {
     " please read this picture yourself.",
     ReasonCode.NOT_A_DIGIT: "What is written does not look like a digit; please look at it.",
     ReasonCode.LOW_CONFIDENCE: "Not every digit is certain enough; please look at those marked with a question mark.",
+    ReasonCode.UNEXPECTED_FORMAT: "Please compare the picture, or change `expect` in config.yaml.",
 }
 
 

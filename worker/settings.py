@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
 from worker.errors import ConfigurationError
+from worker.expectation import Expectations, parse_expectations
 
 PREFIX = "DIGIT_WORKER_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"  # which file to read; no key of it
@@ -49,6 +50,7 @@ class Settings(BaseModel):
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     accept_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     digit_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    expect: Annotated[Expectations, PlainValidator(parse_expectations)] | None = None
 
     # What comes out
     annotate: Literal["all", "review", "none"] = "all"
@@ -96,6 +98,14 @@ def shipped_settings(root: Path, environment: Mapping[str, str]) -> Settings:
     overrides, _ = _overrides(environment)
     defaults = _resolved({key: str(Settings.model_fields[key].default) for key in _PATHS}, root)
     return _checked(defaults | _resolved(overrides, Path.cwd()), {}, [], root)
+
+
+def parse_expect(text: str) -> Expectations:
+    """The rules that `text`, written as in the file, means. Raises ConfigurationError (exit code 2)."""
+    try:
+        return parse_expectations(yaml.load(text, Loader=_UniqueKeys))  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigurationError(f"--expect {text!r}: {error}") from None
 
 
 def _parse(config: Path, text: str) -> tuple[dict[str, Any], list[str]]:
@@ -191,7 +201,7 @@ def _wrong(key: str, value: object) -> str | None:
     try:
         TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        said = "; ".join(sorted({detail["msg"] for detail in error.errors()}))
+        said = "; ".join(sorted({detail["msg"].removeprefix("Value error, ") for detail in error.errors()}))
         return said[:1].lower() + said[1:]
     return None
 

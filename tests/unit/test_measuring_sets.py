@@ -9,7 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from benchmarks import characters, ink, measuring_sets, nothing, pages, paper, pieces, strings
+from benchmarks import (
+    bad_input,
+    characters,
+    ink,
+    measuring_sets,
+    nothing,
+    pages,
+    paper,
+    pieces,
+    rows,
+    strings,
+)
 
 BENCHMARKS = Path(measuring_sets.__file__).parent
 ROUNDS = 40
@@ -77,8 +88,8 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     )
     folders = sorted(folder.name for folder in tmp_path.iterdir())
     assert folders == [
-        "characters", "characters-without-look-alikes", "nothing-to-read", "pages-medium", "pages-mild",
-        "pages-severe", "pieces", "strings",
+        "bad-input", "characters", "characters-without-look-alikes", "nothing-to-read", "pages-medium", "pages-mild",
+        "pages-severe", "pieces", "rows", "strings", "strings-overlapping-deeply",
     ]  # fmt: skip
     for folder in folders:
         with (tmp_path / folder / "labels.csv").open(newline="", encoding="utf-8") as file:
@@ -330,6 +341,58 @@ def test_strings_are_labelled_with_their_digits(digits: ink.TestDigits, style: s
         assert picture.label.isdigit()
         assert 2 <= len(picture.label) <= 8
         assert picture.style == style
+
+
+def test_deep_overlaps_make_numbers_narrower(digits: ink.TestDigits) -> None:
+    """The same digits, once touching and once overlapping: ink that goes on for a fifth of the height."""
+    left, right = (ink.as_high_as([ink.enlarge(ink.cut_out(digits.pixels[i]), 60)], [0])[0] for i in (8, 3))
+    left, right = ink.as_high_as([left, right], [0, 0])
+    rng = np.random.default_rng(3)
+    meet_px = strings._distance_px(left, right, "touching", 60, rng)
+    deep_px = [meet_px - strings._distance_px(left, right, strings.DEEP, 60, rng) for _ in range(ROUNDS)]
+    assert 3 <= min(deep_px) < max(deep_px) <= 12
+
+
+@pytest.mark.parametrize("pen", rows.PENS)
+def test_a_page_of_rows_has_ten_numbers_and_room_for_them(digits: ink.TestDigits, pen: str) -> None:
+    for seed in range(4):
+        picture = rows.draw_rows(digits, pen, np.random.default_rng(seed))
+        numbers = picture.label.split("/")
+        assert len(numbers) == 10
+        assert all(number.isdigit() and 2 <= len(number) <= 6 for number in numbers)
+        assert abs(float(picture.notes["skew"])) <= rows.MOST_SKEW_DEGREES
+        assert max(picture.image.shape[:2]) <= 2000
+
+
+def test_rows_lie_below_each_other_and_keep_their_ink_on_the_page(digits: ink.TestDigits) -> None:
+    for seed in range(6):
+        page, _ = rows.write_page(digits, "pen", np.random.default_rng(seed))
+        filled = (page >= ink.WRITTEN).any(axis=1)
+        assert np.count_nonzero(np.diff(filled.astype(int)) == 1) == 10
+        turned = rows.skew(page, 5.0)
+        assert turned.sum() == pytest.approx(page.sum(), rel=0.01)
+
+
+def test_the_pen_draws_each_digit_as_one_of_its_own_shapes() -> None:
+    for digit in range(10):
+        drawn = rows.draw_digit(digit, 60, np.random.default_rng(digit))
+        assert abs(drawn.shape[0] - 60) <= 12
+        assert (drawn >= ink.WRITTEN).any()
+
+
+@pytest.mark.parametrize("style", bad_input.STYLES)
+def test_bad_input_holds_nothing_to_read(style: str) -> None:
+    picture = bad_input.draw_bad_input(style, np.random.default_rng(1))
+    assert (picture.label, picture.style) == ("none", style)
+    assert 1200 <= max(picture.image.shape[:2]) <= 1700
+    assert picture.image.std() > 2
+
+
+def test_a_page_of_specks_has_thousands_of_marks() -> None:
+    picture = bad_input.draw_bad_input("specks", np.random.default_rng(1))
+    grey = picture.image if picture.image.ndim == 2 else picture.image.mean(axis=2)
+    count, _ = cv2.connectedComponents((grey < grey.max() - 60).astype(np.uint8))
+    assert count > 2000
 
 
 def test_held_out_alphabets_are_those_of_seed_seven() -> None:

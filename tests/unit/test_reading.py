@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from worker.errors import WorldError
+from worker.expectation import parse_expectations
 from worker.intake.arrivals import Arrival, Kind
 from worker.outcome import Outcome, Status
 from worker.reading import NotYet, Reader, ReadingSettings
@@ -104,6 +105,21 @@ def test_a_batch_is_answered_in_its_order_and_recognised_in_one_call(reader: Rea
     assert [outcome.reason and outcome.reason.code for outcome in outcomes] == [
         None, ReasonCode.UNSUPPORTED_FORMAT, None, ReasonCode.NO_INK,
     ]  # fmt: skip
+
+
+def test_what_was_not_expected_goes_to_review(reader: Reader, tmp_path: Path) -> None:
+    rules = parse_expectations({".": {"digits": 1}, "pairs/": {"digits": 2}})
+    settings = dataclasses.replace(reader._settings, expected=rules.of)
+    expecting = Reader(str(tmp_path), CLASSIFIER, settings, threads=1)
+    (tmp_path / "pairs").mkdir()
+    fitting = _outcome(expecting, _arrive(tmp_path, "a.png", _page()))
+    other = _outcome(expecting, _arrive(tmp_path, "pairs/a.png", _page()))
+    expecting.close()
+    assert (fitting.status, fitting.reason) == (Status.READ, None)
+    assert other.status is Status.REVIEW
+    assert other.reason is not None
+    assert other.reason.code is ReasonCode.UNEXPECTED_FORMAT
+    assert other.text == "3"
 
 
 def test_pictures_are_drawn_only_where_they_are_asked_for(reader: Reader, tmp_path: Path) -> None:
