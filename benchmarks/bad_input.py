@@ -12,10 +12,10 @@ import numpy.typing as npt
 from benchmarks.paper import Conditions, Picture, Rules, develop, draw_jpeg_quality, expose
 
 STYLES = ("specks", "crowd", "newspaper", "grid", "noise")
-_WORDS: Final = (
+_TEXT: Final = (
     "the council said on monday that its plans for a new harbour would wait until spring since costs had risen"
     " again while residents of both towns asked for a further hearing before any work begins near old moles"
-).split()
+)
 
 
 def draw_bad_input(style: str, rng: np.random.Generator) -> Picture:
@@ -73,24 +73,24 @@ def _newspaper(
     shape: tuple[int, int], conditions: Conditions, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
     """Columns of small printed words, without a figure, below a headline."""
-    page = np.zeros(shape, np.float32)
+    page = np.zeros(shape, np.uint8)  # letters are drawn on bytes alone
     font = int(rng.choice((cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)))
     scale = rng.uniform(0.32, 0.5)
-    cv2.putText(page, "Harbour plans wait", (30, 80), font, 2.0, 1.0, 3, cv2.LINE_AA)
+    cv2.putText(page, "Harbour plans wait", (30, 80), font, 2.0, 255, 3, cv2.LINE_AA)
     columns = int(rng.integers(2, 5))
     breadth = (shape[1] - 60) // columns
     for column in range(columns):
         left = 30 + column * breadth
         x, y = left, 130
         while y < shape[0] - 20:
-            word = str(rng.choice(_WORDS))
+            word = str(rng.choice(_TEXT.split()))
             wide = cv2.getTextSize(word, font, scale, 1)[0][0]
             if x + wide > left + breadth - 20:
                 x, y = left, y + round(38 * scale)
                 continue
-            cv2.putText(page, word, (x, y), font, scale, 1.0, 1, cv2.LINE_AA)
+            cv2.putText(page, word, (x, y), font, scale, 255, 1, cv2.LINE_AA)
             x += wide + round(16 * scale)
-    return develop(page, conditions, rng)
+    return develop(page.astype(np.float32) / np.float32(255), conditions, rng)
 
 
 def _grid(shape: tuple[int, int], conditions: Conditions, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
