@@ -230,7 +230,8 @@ def verdict(text: str, guesses: str, code: ReasonCode | None = None) -> Verdict:
 
 
 def test_the_best_guesses_stand_where_the_question_marks_were() -> None:
-    assert best_guesses(verdict("1? 3\n?", "1234")) == "12 3\n4"
+    doubtful = verdict("1? 3\n?", "1234")
+    assert best_guesses(doubtful.text, doubtful.digits) == "12 3\n4"
 
 
 def test_what_fits_stays_as_it_was() -> None:

@@ -21,6 +21,7 @@ from worker import __version__
 from worker.delivery.names import printable
 from worker.errors import ExitCode, UsageError
 from worker.recognition.decision import DIGITS
+from worker.recognition.fitting import best_guesses
 from worker.settings import Settings
 from worker.training.measures import (
     Bools,
@@ -35,6 +36,7 @@ from worker.training.measures import (
     wilson_interval,
 )
 from worker.training.specimens import Answer, Bench, Measured, SpecimenSet, TruthKind, open_set
+from worker.training.strings import cause, is_string, string_figures
 
 BATCH = 64
 MAX_GROUPS = 60  # a column with more values tells pictures apart, not kinds of them
@@ -62,6 +64,7 @@ def figures_of(measured: Sequence[Measured], against: Sequence[Measured] = ()) -
         "digits": digit_figures(digits) if digits else None,
         "ambiguous": _apart(kinds[TruthKind.AMBIGUOUS]),
         "several": _apart(kinds[TruthKind.SEVERAL]),
+        "strings": string_figures(kinds[TruthKind.SEVERAL]) if kinds[TruthKind.SEVERAL] else None,
         "outliers": outlier_figures(outliers, counterparts) if outliers else None,
     }
 
@@ -124,19 +127,26 @@ def outlier_figures(outliers: Sequence[Measured], digits: Sequence[Measured]) ->
 
 
 def mistakes_of(measured: Sequence[Measured]) -> list[Figures]:
-    """What a person may want to look at: digits that are wrong, and anything that was misread."""
+    """What a person may want to look at: digits and strings that are wrong, and anything that was misread."""
     return [
         {
             "name": printable(each.specimen.name),
             "label": each.specimen.truth.label,
             "status": each.answer.status.value,
-            "guesses": "".join(str(reading.digit) for reading in each.answer.digits),
-            "confidence": each.confidence,
+            "guesses": best_guesses(each.answer.text, each.answer.digits),
+            "confidence": each.answer.confidence if is_string(each) else each.confidence,
             "reason": each.answer.reason,
+            "cause": str(found) if is_string(each) and (found := cause(each)) else None,
         }
         for each in measured
-        if each.is_misread or (each.specimen.truth.kind is TruthKind.DIGIT and not each.is_right)
+        if _is_mistaken(each)
     ]
+
+
+def _is_mistaken(each: Measured) -> bool:
+    if is_string(each):
+        return cause(each) is not None
+    return each.is_misread or (each.specimen.truth.kind is TruthKind.DIGIT and not each.is_right)
 
 
 def _outline(digits: Sequence[Measured]) -> Figures:
@@ -153,9 +163,13 @@ def _apart(others: Sequence[Measured]) -> Figures:
     return {
         "n": len(others),
         "read": share(sum(each.is_read for each in others), len(others)),
-        "misread": share(sum(each.is_misread for each in others), len(others)),
+        "misread": share(sum(each.is_read and _is_misread(each) for each in others), len(others)),
         "reasons": _reasons(others),
     }
+
+
+def _is_misread(each: Measured) -> bool:
+    return cause(each) is not None if is_string(each) else each.is_misread
 
 
 def _columns(digits: Sequence[Measured]) -> list[str]:

@@ -12,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.delivery.names import printable
+from worker.recognition.fitting import best_guesses
 from worker.training.specimens import Bench, Measured, SpecimenSet, TruthKind, View
+from worker.training.strings import Cause, cause, is_string
 from worker.vision.page import Grey
 
 MAX_WRONG, MAX_MISREAD, MAX_REFUSED = 60, 40, 30
 _PAGE_PX = 168  # the longer side of a page as shown
+_STRING_PX = 400  # of one with many digits
 _TILE_SCALE = 3
 _MAX_TILES = 4
 
@@ -44,7 +47,9 @@ class Room:
 def hang(measured: Sequence[Measured], specimens: SpecimenSet, bench: Bench) -> list[Room]:
     """The gallery of a measured set, each room with the worst first."""
     rooms = []
+    strings = ((f"Strings read wrong: {why}", worst_strings(measured, why), MAX_WRONG) for why in Cause)
     for title, chosen, limit in (
+        *strings,
         ("Digits read wrong", worst_digits(measured), MAX_WRONG),
         ("Accepted, though no such digit", worst_others(measured), MAX_MISREAD),
         ("Right, but refused", least_certain(measured), MAX_REFUSED),
@@ -54,6 +59,12 @@ def hang(measured: Sequence[Measured], specimens: SpecimenSet, bench: Bench) -> 
     return rooms
 
 
+def worst_strings(measured: Sequence[Measured], why: Cause) -> list[int]:
+    """The places of strings that are wrong for this cause: accepted ones first, then by falling confidence."""
+    found = [i for i, each in enumerate(measured) if is_string(each) and cause(each) is why]
+    return sorted(found, key=lambda i: (not measured[i].is_read, -measured[i].answer.confidence))
+
+
 def worst_digits(measured: Sequence[Measured]) -> list[int]:
     """The places of digits that are wrong: accepted ones first, then by falling confidence."""
     found = [i for i, each in enumerate(measured) if _is_digit(each) and not each.is_right]
@@ -61,8 +72,12 @@ def worst_digits(measured: Sequence[Measured]) -> list[int]:
 
 
 def worst_others(measured: Sequence[Measured]) -> list[int]:
-    """The places of misread pictures that are no single digit, by falling confidence."""
-    found = [i for i, each in enumerate(measured) if not _is_digit(each) and each.is_misread]
+    """The places of misread pictures that are neither digit nor string, by falling confidence."""
+    found = [
+        i
+        for i, each in enumerate(measured)
+        if not _is_digit(each) and not is_string(each) and each.is_misread
+    ]
     return sorted(found, key=lambda i: -measured[i].confidence)
 
 
@@ -78,9 +93,14 @@ def exhibit(measured: Measured, view: View) -> Exhibit:
     guesses = " ".join(f"{each.digit} ({each.confidence:.4f})" for each in answer.digits[:_MAX_TILES])
     more = f" and {len(answer.digits) - _MAX_TILES} more" if len(answer.digits) > _MAX_TILES else ""
     verdict = f"{guesses or 'nothing'}{more}: {answer.reason or 'accepted'}"
+    side_px, tiles = _PAGE_PX, view.tiles[:_MAX_TILES]
+    if is_string(measured):
+        read = best_guesses(answer.text, answer.digits).replace("\n", " / ")
+        verdict = f"{read or 'nothing'} ({answer.confidence:.4f}): {answer.reason or 'accepted'}"
+        side_px, tiles = _STRING_PX, ()  # many tiles say less than the whole
     return Exhibit(
-        page=None if view.page is None else to_data_uri(_encode(shrink_to_fit(view.page))),
-        tiles=tuple(to_data_uri(_encode(_enlarge(tile))) for tile in view.tiles[:_MAX_TILES]),
+        page=None if view.page is None else to_data_uri(_encode(shrink_to_fit(view.page, side_px))),
+        tiles=tuple(to_data_uri(_encode(_enlarge(tile))) for tile in tiles),
         label=measured.specimen.truth.label,
         verdict=verdict,
         name=printable(measured.specimen.name),

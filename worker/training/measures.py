@@ -110,6 +110,12 @@ def risk_coverage(confidences: Floats, right: Bools) -> RiskCoverage:
     return RiskCoverage(taken / n, risk, float(risk.mean()))
 
 
+def coverage_within(curve: RiskCoverage, risk: float) -> float:
+    """The largest share that can be accepted, the most confident first, with at most this share wrong."""
+    within = np.flatnonzero(curve.risk <= risk)
+    return float(curve.coverage[within[-1]]) if len(within) else 0.0
+
+
 def auroc(positives: Floats, negatives: Floats) -> float:
     """The chance that a positive scores higher than a negative, equals counting half (Mann and Whitney)."""
     if not len(positives) or not len(negatives):

@@ -104,6 +104,8 @@ def _lines(figures: Figures) -> Iterator[tuple[str, str]]:
     )
     if digits := figures["digits"]:
         yield from _digit_lines(digits)
+    if strings := figures["strings"]:
+        yield from _string_lines(strings)
     for name in _APART:
         own = figures[name]
         if own and own["n"]:
@@ -127,6 +129,28 @@ def _digit_lines(digits: Figures) -> Iterator[tuple[str, str]]:
         if len(groups) <= DIGITS:
             for group, own in groups.items():
                 yield column, f"{group or '(none)':16s} {_share(own['right'])}"
+
+
+def _string_lines(strings: Figures) -> Iterator[tuple[str, str]]:
+    yield "strings", f"{_share(strings['exact'])} exact"
+    yield "accepted", f"{_share(strings['accepted'])}; of these wrong {_share(strings['accepted_wrong'])}"
+    yield "rows", f"{_share(strings['rows_exact'])} exact; order right in {_share(strings['order_right'])}"
+    yield "digits", f"{_errors(strings)}, as a bag F1 {strings['bag']['f1']:.4f}"
+    shares = ", ".join(f"{float(risk):.0%} wrong {own:.1%}" for risk, own in strings["coverage_at"].items())
+    yield "coverage at", shares
+    if strings["causes"]:
+        yield "  mistakes", ", ".join(f"{why} {count}" for why, count in strings["causes"].items())
+    for column, groups in strings["columns"].items():
+        if len(groups) <= DIGITS:
+            for group, own in groups.items():
+                text = f"{_share(own['exact'])}; rows {_share(own['rows_exact'])}; {_errors(own)}"
+                yield column, f"{group or '(none)':16s} {text}; F1 {own['bag']['f1']:.4f}"
+
+
+def _errors(own: Figures) -> str:
+    if own["digit_error_rate"] is None:
+        return "no digits in order"
+    return f"{own['digit_errors']} errors in {own['digits']} digits: {own['digit_error_rate'] * 100:.2f} %"
 
 
 def _reason_lines(own: Figures) -> Iterator[tuple[str, str]]:
@@ -190,7 +214,8 @@ def as_page(figures: Figures, plots: Mapping[str, bytes], rooms: Sequence[Room])
 
 
 def _summary(figures: Figures) -> str:
-    rows = list(_lines({**figures, "digits": None}))
+    strings = figures["strings"] and {**figures["strings"], "columns": {}}
+    rows = list(_lines({**figures, "digits": None, "strings": strings}))
     if digits := figures["digits"]:
         rows += _digit_lines({**digits, "per_digit": {}, "columns": {}})
     return _table(("", ""), rows)
@@ -205,6 +230,20 @@ def _tables(figures: Figures) -> Iterator[str]:
                 for group, own in groups.items()
             ]
             yield _table((column, "right", "accepted", "wrong among the accepted"), rows)
+    if strings := figures["strings"]:
+        for column, groups in strings["columns"].items():
+            yield f"<h2>Strings by {escape(column)}</h2>"
+            rows = [
+                (
+                    group or "(none)",
+                    *(_share(own[key]) for key in ("exact", "accepted", "accepted_wrong", "rows_exact")),
+                    _errors(own),
+                    f"{own['bag']['f1']:.4f}",
+                )
+                for group, own in groups.items()
+            ]
+            head = ("exact", "accepted", "wrong among the accepted", "rows exact", "digits", "bag F1")
+            yield _table((column, *head), rows)
     if outliers := figures["outliers"]:
         yield "<h2>No digits</h2>"
         rows = [

@@ -92,21 +92,26 @@ def truth_of(label: str) -> Truth:
 
 @dataclass(frozen=True, slots=True)
 class Specimen:
-    """One labelled picture; `columns` is whatever else is known of it (style, writer)."""
+    """One labelled picture; `columns` is whatever else is known of it (style, writer), `notes` free words."""
 
     name: str
     truth: Truth
     columns: Mapping[str, str] = field(default_factory=dict)
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was said about one specimen, as its record would say it; `reason` is None exactly when read."""
+    """What was said about one specimen, as its record would say it; `reason` is None exactly when read.
+
+    `confidence` is that of the whole text, in [0, 1].
+    """
 
     status: Status
     text: str
     digits: tuple[Reading, ...]
     reason: str | None
+    confidence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +182,7 @@ def _answer_of(verdict: Verdict) -> Answer:
         verdict.text,
         verdict.digits,
         verdict.reason.code if verdict.reason else None,
+        verdict.confidence,
     )
 
 
@@ -249,7 +255,7 @@ class FileSet:
         if not isinstance(answer, Outcome):
             raise UsageError("The data changes while it is being read. Wait until it is complete.")
         reason = answer.reason.code if answer.reason else None
-        return Answer(answer.status, answer.text or "", answer.digits, reason)
+        return Answer(answer.status, answer.text or "", answer.digits, reason, answer.confidence or 0.0)
 
 
 class PageSource(Protocol):
@@ -373,7 +379,10 @@ def _open_table(data: Path) -> FileSet:
         raise UsageError(
             f"{printable(str(path))} has no file or no label in row {', '.join(wrong[:_NAMED_AT_MOST])}."
         )
-    specimens = [Specimen(row["file"], truth_of(row["label"].strip()), _columns(row)) for row in rows]
+    specimens = [
+        Specimen(row["file"], truth_of(row["label"].strip()), _columns(row), row.get("notes") or "")
+        for row in rows
+    ]
     files = _find_files(data, [specimen.name for specimen in specimens], _LABELS_CSV)
     return FileSet(specimens, files, hashlib.sha256(content).hexdigest())
 
