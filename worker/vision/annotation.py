@@ -37,6 +37,9 @@ _DASH_PX, _GAP_PX = 7, 5
 _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 _TAG_SCALE, _TAG_HEIGHT_PX, _TAG_BASE_PX = 0.48, 19, 14
 _CAPTION_SCALE, _CAPTION_LINE_PX, _CAPTION_BASE_PX = 0.46, 19, 14
+_SMALLEST_SCALE, _LARGEST_SCALE = 0.42, 0.9  # of letters above digits among others
+_BOLD_FROM: Final = 0.6
+_ABOVE: Final = 3  # so many places right above a digit come first
 _SIGN_PX: Final = 19  # the width of a tick or question mark, and the space around it
 _PAD_PX: Final = 5
 
@@ -61,7 +64,10 @@ _PNG_PARAMETERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What to write at one mark: its box in page pixels, a short text such as "4 99.9 %", the verdict."""
+    """What to write at one mark: its box in page pixels, a short text such as "4 99.9 %", the verdict.
+
+    Where there are several, only the first word of the text is written, or a `?` if it is not accepted.
+    """
 
     box: Box
     text: str
@@ -78,6 +84,24 @@ class _Rectangle:
     bottom: int
 
 
+@dataclass(frozen=True, slots=True)
+class _TagStyle:
+    """How tags look: the scale of their letters, height, baseline and the room for a sign, in pixels."""
+
+    scale: float
+    height_px: int
+    base_px: int
+    sign_px: int
+    pad_px: int
+
+    def width_px(self, text: str) -> int:
+        """The width of a tag with this text."""
+        return self.sign_px + _text_width(text, self.scale) + self.pad_px * (1 if self.sign_px else 2)
+
+
+_SINGLE_TAG: Final = _TagStyle(_TAG_SCALE, _TAG_HEIGHT_PX, _TAG_BASE_PX, _SIGN_PX, _PAD_PX)
+
+
 def annotate(
     page: Page, labels: Sequence[Label], caption: str, is_accepted: bool, *, max_side_px: int = 1000
 ) -> Picture:
@@ -91,10 +115,14 @@ def annotate(
     height, width = drawn.shape
     boxes = [_scaled(label.box, scale) for label in labels]
     texts = [_ascii(label.text) for label in labels]
-    widths = [_text_width(text, _TAG_SCALE) + _SIGN_PX + _PAD_PX for text in texts]
+    style = _SINGLE_TAG
+    if len(labels) > 1:
+        texts = [_in_short(label) for label in labels]
+        style = _style_for(boxes)
+    widths = [style.width_px(text) for text in texts]
 
-    above = _TAG_HEIGHT_PX if any(box.top < _TAG_HEIGHT_PX for box in boxes) else 0
-    below = _TAG_HEIGHT_PX if any(box.bottom > height - _TAG_HEIGHT_PX for box in boxes) else 0
+    above = style.height_px if any(box.top < style.height_px for box in boxes) else 0
+    below = style.height_px if any(box.bottom > height - style.height_px for box in boxes) else 0
     full_width = max(width + 2 * _MARGIN_PX, _MIN_WIDTH_PX, *(width + 2 for width in widths))
     lines = _wrap(_ascii(caption), full_width - _SIGN_PX - 3 * _PAD_PX)
     left, top = (full_width - width) // 2, _MARGIN_PX + above
@@ -114,11 +142,11 @@ def annotate(
         )
         for box in boxes
     ]
-    tags = _place(frames, widths, full_width, page_bottom)
+    tags = _place(frames, widths, style, full_width, page_bottom)
     for frame, label in zip(frames, labels, strict=True):
         _draw_frame(picture, frame, _colour(label.is_accepted), is_solid=label.is_accepted)
     for tag, label, text in zip(tags, labels, texts, strict=True):
-        _draw_tag(picture, tag, text, _colour(label.is_accepted), label.is_accepted)
+        _draw_tag(picture, tag, text, style, _colour(label.is_accepted), label.is_accepted)
     return picture
 
 
@@ -165,7 +193,22 @@ def _scaled(box: Box, scale: float) -> _Rectangle:
     )
 
 
-def _place(frames: list[_Rectangle], widths: list[int], width: int, height: int) -> list[_Rectangle]:
+def _in_short(label: Label) -> str:
+    """What fits above a digit among others."""
+    return (_ascii(label.text).split() or [""])[0] if label.is_accepted else "?"
+
+
+def _style_for(boxes: list[_Rectangle]) -> _TagStyle:
+    """Tags for many digits: as large as the usual box is wide, but always legible."""
+    usual_px = float(np.median([max(box.right - box.left, (box.bottom - box.top) // 2) for box in boxes]))
+    scale = float(np.clip(usual_px / 32, _SMALLEST_SCALE, _LARGEST_SCALE))
+    letters_px = math.ceil(22 * scale)  # how high Hershey's figures are
+    return _TagStyle(scale, letters_px + 5, letters_px + 2, 0, 2)
+
+
+def _place(
+    frames: list[_Rectangle], widths: list[int], style: _TagStyle, width: int, height: int
+) -> list[_Rectangle]:
     """Find a place for each tag beside its frame: inside the picture, on as little of the others as can be.
 
     Above is tried first, then below, right and left; of equally good places the first is taken.
@@ -175,33 +218,46 @@ def _place(frames: list[_Rectangle], widths: list[int], width: int, height: int)
         taken[index] = (frame.left, frame.top, frame.right, frame.bottom)
     tags = []
     for index, (frame, tag_width) in enumerate(zip(frames, widths, strict=True)):
-        corners = _corners(frame, tag_width)
+        corners = _corners(frame, tag_width, style)
         lefts = np.clip([x for x, _ in corners], 0, max(0, width - tag_width))
-        tops = np.clip([y for _, y in corners], 0, max(0, height - _TAG_HEIGHT_PX))
+        tops = np.clip([y for _, y in corners], 0, max(0, height - style.height_px))
         across = _overlap(lefts, lefts + tag_width, taken[:, 0], taken[:, 2])
-        along = _overlap(tops, tops + _TAG_HEIGHT_PX, taken[:, 1], taken[:, 3])
+        along = _overlap(tops, tops + style.height_px, taken[:, 1], taken[:, 3])
         covered = across * along  # (places, rectangles), in square pixels
         covered[:, index] *= 4  # its own digit is what the eye looks for
-        best = int(np.argmin(covered.sum(axis=1)))
+        cost = covered.sum(axis=1)
+        if not style.sign_px:
+            cost[_ABOVE:] += tag_width * style.height_px // 4
+        best = int(np.argmin(cost))
         left, top = int(lefts[best]), int(tops[best])
-        tags.append(_Rectangle(left, top, left + tag_width, top + _TAG_HEIGHT_PX))
-        taken[len(frames) + index] = (left, top, left + tag_width, top + _TAG_HEIGHT_PX)
+        tags.append(_Rectangle(left, top, left + tag_width, top + style.height_px))
+        taken[len(frames) + index] = (left, top, left + tag_width, top + style.height_px)
     return tags
 
 
-def _corners(frame: _Rectangle, tag_width: int) -> tuple[tuple[int, int], ...]:
+def _corners(frame: _Rectangle, tag_width: int, style: _TagStyle) -> tuple[tuple[int, int], ...]:
     """List the top left corners that a tag of this width may take, best first."""
-    above, below = frame.top - _TAG_HEIGHT_PX, frame.bottom
+    above, below = frame.top - style.height_px, frame.bottom
     flush_right = frame.right - tag_width
+    centred = (frame.left + frame.right - tag_width) // 2
+    # Of a digit among others the eye looks for the tag right above; a single one has room beside that.
+    # It may give way to its neighbours by a few pixels, so that the tags of a line stay in one row.
+    aside = 1 + tag_width // 4
+    first = (
+        ()
+        if style.sign_px
+        else ((centred, above), (centred - aside, above), (centred + aside, above), (centred, below))
+    )
     return (
+        *first,
         (frame.left, above),
         (frame.left, below),
         (flush_right, above),
         (flush_right, below),
         (frame.right, frame.top),
         (frame.left - tag_width, frame.top),
-        (frame.right, frame.bottom - _TAG_HEIGHT_PX),
-        (frame.left - tag_width, frame.bottom - _TAG_HEIGHT_PX),
+        (frame.right, frame.bottom - style.height_px),
+        (frame.left - tag_width, frame.bottom - style.height_px),
     )
 
 
@@ -229,11 +285,15 @@ def _draw_frame(picture: Picture, frame: _Rectangle, colour: Colour, *, is_solid
         picture[y:end, frame.right - _LINE_PX : frame.right] = colour
 
 
-def _draw_tag(picture: Picture, tag: _Rectangle, text: str, colour: Colour, is_accepted: bool) -> None:
+def _draw_tag(
+    picture: Picture, tag: _Rectangle, text: str, style: _TagStyle, colour: Colour, is_accepted: bool
+) -> None:
     picture[tag.top : tag.bottom, tag.left : tag.right] = colour
-    _draw_sign(picture, tag.left + 3, tag.top + 3, is_accepted)
-    at = (tag.left + _SIGN_PX, tag.top + _TAG_BASE_PX)
-    cv2.putText(picture, text, at, _FONT, _TAG_SCALE, _WHITE, 1, cv2.LINE_AA)
+    if style.sign_px:
+        _draw_sign(picture, tag.left + 3, tag.top + 3, is_accepted)
+    at = (tag.left + (style.sign_px or style.pad_px), tag.top + style.base_px)
+    thickness = 2 if style.scale > _BOLD_FROM else 1
+    cv2.putText(picture, text, at, _FONT, style.scale, _WHITE, thickness, cv2.LINE_AA)
 
 
 def _draw_caption(strip: Picture, lines: list[str], colour: Colour, is_accepted: bool) -> None:

@@ -105,6 +105,37 @@ def test_labels_of_a_crowd_leave_every_digit_visible() -> None:
     assert np.count_nonzero(ink_of(picture)) == 50 * 36 * 40
 
 
+def test_the_labels_of_a_line_stand_in_one_row_in_order_and_apart() -> None:
+    boxes = [Box(30 + 20 * place, 60, 16, 24) for place in range(12)]
+    grey = np.full((150, 300), PAPER, np.uint8)
+    for box in boxes:
+        grey[box.y : box.bottom, box.x : box.right] = INK
+    labels = [Label(box, "4 99.9 %", is_accepted=place != 5) for place, box in enumerate(boxes)]
+    picture = annotate(Page(grey), labels, "", is_accepted=False)
+    assert np.count_nonzero(ink_of(picture)) == 12 * 16 * 24
+    tags = (exactly(picture, GREEN) | exactly(picture, VERMILION))[:60]  # what lies above the boxes
+    rows = np.flatnonzero(tags.any(axis=1))
+    lowest = int(rows[0])
+    starts = np.flatnonzero(np.diff(tags[lowest].astype(int)) == 1)
+    assert len(starts) == 12
+    assert (np.diff(starts) >= 16).all()
+    ends = np.flatnonzero(np.diff(tags[lowest].astype(int)) == -1)
+    doubtful = exactly(picture, VERMILION)[lowest]
+    assert np.flatnonzero(doubtful).min() - 1 == starts[5]
+    assert np.flatnonzero(doubtful).max() == ends[5]
+
+
+def test_a_digit_among_others_that_is_not_accepted_shows_a_question_mark_whatever_its_guess() -> None:
+    boxes = [Box(40, 60, 30, 40), Box(100, 60, 30, 40)]
+
+    def drawn(guess: str, *, is_accepted: bool) -> Array:
+        labels = [Label(boxes[0], "1", is_accepted=True), Label(boxes[1], guess, is_accepted=is_accepted)]
+        return annotate(Page(np.full((150, 200), PAPER, np.uint8)), labels, "", is_accepted=False)
+
+    assert np.array_equal(drawn("4 60.0 %", is_accepted=False), drawn("7 60.0 %", is_accepted=False))
+    assert not np.array_equal(drawn("4 99.9 %", is_accepted=True), drawn("7 99.9 %", is_accepted=True))
+
+
 def test_review_differs_from_accepted_in_more_than_its_colour() -> None:
     box = Box(40, 40, 20, 20)
     page = page_with(box, 100, 100)
