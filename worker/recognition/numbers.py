@@ -75,7 +75,7 @@ def is_storm(probabilities: Floats) -> bool:
     """Whether a page holds a great many marks of which few are digits: specks, print, a pattern, a crowd."""
     if len(probabilities) < STORM_FROM:
         return False
-    return bool(np.median(probabilities[:, :DIGITS].max(axis=1)) < SURE)
+    return bool(np.median(probabilities[:, :DIGITS].max(axis=1)) < 0.5)
 
 
 def weathered(lines: Sequence[Sequence[Sign]]) -> list[list[Sign]]:

@@ -182,9 +182,8 @@ def _lines(runs: Mask) -> list[_Line]:
     )
     peaks: list[tuple[int, float, float]] = []
     for slope in slopes:
-        counts = np.bincount(
-            np.round(ys - slope * xs).astype(np.int64) + half + 1, minlength=height + 2 * half + 3
-        )
+        starts = np.round(ys - slope * xs).astype(np.int64) + half + 1
+        counts = np.bincount(starts.clip(0), minlength=height + 2 * half + 3)
         # Neighbouring rows together: lines waver by a pixel.
         both = counts[1:-1] + np.maximum(counts[:-2], counts[2:])
         rows = np.flatnonzero(both >= needed)
