@@ -110,7 +110,13 @@ class Reader:
             raise WorldError("reading the inbox", OSError(errno.EIO, "no file of a whole batch can be read"))
         found = [one for one in seen if isinstance(one, _Seen)]
         verdicts = iter(
-            recognize([one.sheet for one in found], self._classifier, self._settings.knowledge, self._spread)
+            recognize(
+                [one.sheet for one in found],
+                self._classifier,
+                self._settings.knowledge,
+                self._spread,
+                [self._settings.expected(one.arrival.name) for one in found],
+            )
         )
         pairs = [(one, next(verdicts)) if isinstance(one, _Seen) else one for one in seen]
         return self._spread(self._answer_safely, pairs)

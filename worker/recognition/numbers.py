@@ -114,6 +114,16 @@ def find_doubt(boxes: Sequence[Box], probabilities: Floats) -> Doubt:
     return Doubt(to_cut, to_join)
 
 
+def everything(boxes: Sequence[Box], probabilities: Floats) -> Doubt:
+    """All that could be tried with a line whose best reading is known not to fit."""
+    if len(boxes) == 0 or probabilities.shape[1] <= SEVERAL:
+        return Doubt((), ())
+    height = line_height(boxes, probabilities)
+    to_cut = tuple(i for i, box in enumerate(boxes) if box.width > 0.35 * box.height)
+    to_join = tuple(i for i in range(len(boxes) - 1) if are_close(boxes[i], boxes[i + 1], height))
+    return Doubt(to_cut, to_join)
+
+
 def _may_be_ink(row: Floats, box: Box, height: float) -> bool:
     return float(row[OTHER]) < 0.995 or box.width > 1.2 * height
 

@@ -9,8 +9,18 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from worker.recognition.decision import DIGITS, Sign, Thresholds, Verdict, calibrate, judge
-from worker.recognition.numbers import Doubt, find_doubt, is_poor, is_storm, legibility, search, weathered
+from worker.expectation import Expectation
+from worker.recognition.decision import DIGITS, SEVERAL, Sign, Thresholds, Verdict, calibrate, judge
+from worker.recognition.numbers import (
+    Doubt,
+    everything,
+    find_doubt,
+    is_poor,
+    is_storm,
+    legibility,
+    search,
+    weathered,
+)
 from worker.vision.candidates import Ladder, climb
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import TILE_PX
@@ -46,46 +56,103 @@ class _Look:
     sheet: int
     line: int
     marks: Line
+    rows: Floats
     doubt: Doubt
 
 
 def recognize(
-    sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge, spread: Spread = map
+    sheets: Sequence[Sheet],
+    classifier: TileClassifier,
+    knowledge: Knowledge,
+    spread: Spread = map,
+    expected: Sequence[Expectation | None] | None = None,
 ) -> list[Verdict]:
-    """One verdict for each of `sheets`, in their order; `spread` maps a function over items, as `map` does."""
+    """One verdict for each of `sheets`, in their order; `spread` maps a function over items, as `map` does.
+
+    `expected` says for each sheet what it shall hold, where that is known: among readings that are about
+    as likely it prefers what fits. Whether the best one fits after all is not judged here.
+    """
     sheets, firsts = _upright(sheets, classifier, knowledge, spread)
     signs: list[list[list[Sign]]] = []
     looks: list[_Look] = []
-    rows: dict[tuple[int, int], Floats] = {}
     for s, (sheet, first) in enumerate(zip(sheets, firsts, strict=True)):
-        signs.append([])
-        start = 0
-        for n, line in enumerate(sheet.lines):
-            own = first[start : start + len(line.tiles)]
-            start += len(line.tiles)
-            boxes = [tile.box for tile in line.tiles]
-            signs[s].append(
-                [_plain(row, box, knowledge.thresholds) for row, box in zip(own, boxes, strict=True)]
-            )
-            doubt = find_doubt(boxes, own)
-            if doubt and not is_storm(first):
-                looks.append(_Look(s, n, line, doubt))
-                rows[s, n] = own
+        rows = _by_lines(sheet, first)
+        signs.append(
+            [_plain(line, own, knowledge.thresholds) for line, own in zip(sheet.lines, rows, strict=True)]
+        )
+        if is_storm(first):
+            signs[s] = weathered(signs[s])
+            continue
+        for n, (line, own) in enumerate(zip(sheet.lines, rows, strict=True)):
+            doubt = find_doubt([tile.box for tile in line.tiles], own)
+            if doubt:
+                looks.append(_Look(s, n, line, own, doubt))
+    for look, readings in zip(looks, _second_look(looks, classifier, knowledge, spread), strict=True):
+        signs[look.sheet][look.line] = readings[0][0]
+    if expected is not None:
+        _fit(sheets, firsts, signs, expected, classifier, knowledge, spread)
+    verdicts = [judge(lines, knowledge.thresholds) for lines in signs]
+    return [_as_seen(verdict, sheet) for verdict, sheet in zip(verdicts, sheets, strict=True)]
+
+
+def _second_look(
+    looks: Sequence[_Look], classifier: TileClassifier, knowledge: Knowledge, spread: Spread
+) -> list[list[tuple[list[Sign], float]]]:
+    """The readings of each line with their shares of probability, the best first."""
     ladders = list(spread(lambda look: _climbed(look, knowledge.normalizer), looks))
     second = _probabilities([tile for _, tiles in ladders for tile in tiles], classifier, knowledge)
-    start = 0
+    found, start = [], 0
     for look, (ladder, tiles) in zip(looks, ladders, strict=True):
         own = second[start : start + len(tiles)]
         start += len(tiles)
-        boxes = [tile.box for tile in look.marks.tiles]
-        found = search(boxes, rows[look.sheet, look.line], ladder, own)
-        if found and ladder.candidates:
-            signs[look.sheet][look.line] = found[0][0]
-    verdicts = [
-        judge(weathered(lines) if is_storm(first) else lines, knowledge.thresholds)
-        for lines, first in zip(signs, firsts, strict=True)
-    ]
-    return [_as_seen(verdict, sheet) for verdict, sheet in zip(verdicts, sheets, strict=True)]
+        found.append(search([tile.box for tile in look.marks.tiles], look.rows, ladder, own))
+    return found
+
+
+def _fit(
+    sheets: Sequence[Sheet],
+    firsts: Sequence[Floats],
+    signs: list[list[list[Sign]]],
+    expected: Sequence[Expectation | None],
+    classifier: TileClassifier,
+    knowledge: Knowledge,
+    spread: Spread,
+) -> None:
+    """Put the likeliest readings that fit what is expected in the place of those that do not, in `signs`."""
+    looks: list[_Look] = []
+    for s, (sheet, rule) in enumerate(zip(sheets, expected, strict=True)):
+        knows_parts = firsts[s].shape[1] > SEVERAL
+        if rule is None or not knows_parts or is_storm(firsts[s]) or rule.matches(_digits_of(signs[s])):
+            continue
+        for n, (line, own) in enumerate(zip(sheet.lines, _by_lines(sheet, firsts[s]), strict=True)):
+            looks.append(_Look(s, n, line, own, everything([tile.box for tile in line.tiles], own)))
+    readings = _second_look(looks, classifier, knowledge, spread)
+    for s in sorted({look.sheet for look in looks}):
+        own_readings = [found for look, found in zip(looks, readings, strict=True) if look.sheet == s]
+        rule = expected[s]
+        options = [[(_digits_of([line]), share) for line, share in found] for found in own_readings]
+        choice = rule.choose(options) if rule is not None else None
+        if choice is not None:
+            signs[s] = [found[place][0] for found, place in zip(own_readings, choice, strict=True)]
+
+
+def _digits_of(lines: Sequence[Sequence[Sign]]) -> str:
+    """The best guesses, lines separated by a newline, those without digits left out."""
+    texts = ["".join(str(sign.chosen) for sign in line if sign.chosen is not None) for line in lines]
+    return "\n".join(text for text in texts if text)
+
+
+def _by_lines(sheet: Sheet, rows: Floats) -> list[Floats]:
+    return np.split(rows, np.cumsum([len(line.tiles) for line in sheet.lines])[:-1]) if sheet.lines else []
+
+
+def _plain(line: Line, rows: Floats, thresholds: Thresholds) -> list[Sign]:
+    """The marks of a line taken as they are: each a digit, or none."""
+    signs = []
+    for row, tile in zip(rows, line.tiles, strict=True):
+        is_digit = float(row[:DIGITS].sum()) >= thresholds.digit
+        signs.append(Sign(row, tile.box, int(np.argmax(row[:DIGITS])) if is_digit else None))
+    return signs
 
 
 def _upright(
@@ -118,12 +185,6 @@ def _as_seen(verdict: Verdict, sheet: Sheet) -> Verdict:
         verdict,
         digits=tuple(replace(reading, box=sheet.as_seen(reading.box)) for reading in verdict.digits),
     )
-
-
-def _plain(row: Floats, box: Any, thresholds: Thresholds) -> Sign:
-    """A mark taken as it is: a digit, or none."""
-    is_digit = float(row[:DIGITS].sum()) >= thresholds.digit
-    return Sign(row, box, int(np.argmax(row[:DIGITS])) if is_digit else None)
 
 
 def _climbed(look: _Look, normalizer: NormalizerSettings) -> tuple[Ladder, list[npt.NDArray[np.float32]]]:
