@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from worker import __version__
 from worker.delivery.lock import FolderLock
@@ -29,13 +30,17 @@ from worker.outcome import Outcome, Status
 from worker.reading import Answer, Reader
 from worker.recognition.card import Card
 from worker.service.health import write_status
+from worker.service.liveness import Liveness
 from worker.service.pause import Pause
 from worker.service.signals import StopSignals, Wake
+from worker.service.systemd import Notifier
 from worker.settings import Settings
 
 LONGEST_WAIT_S = 1.0  # between two looks at whether the watcher still lives
 STUCK_RETRY_S = 30.0
 MAX_NAMES = 20  # in status and log; the counts are complete
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -80,6 +85,7 @@ class Driver:
         card: Card,
         wake: Wake,
         stop: StopSignals,
+        liveness: Liveness | None = None,
     ) -> None:
         self._settings = settings
         self._locks = locks
@@ -91,6 +97,8 @@ class Driver:
         self._card = card
         self._wake = wake
         self._stop = stop
+        self._liveness = liveness or Liveness(Notifier(None))
+        self._notifier = self._liveness.notifier
         self._log = get_log()
         self._pause = Pause()
         self.tally = Tally()
@@ -129,6 +137,7 @@ class Driver:
         """
         self._scan(time.monotonic())
         self._log.info("ready", model=self._card.name, watching=self._watcher.mode, **self._waiting())
+        self._notifier.ready()
         while True:
             now_s = time.monotonic()
             self._collect(now_s)
@@ -182,7 +191,7 @@ class Driver:
             return
         arrivals = self._intake.take(self._settings.batch_size, now_s)
         if arrivals:
-            future = self._reader_thread.submit(self._reader.read, arrivals)
+            future = self._reader_thread.submit(self._liveness.reading.run, self._reader.read, arrivals)
             future.add_done_callback(lambda _: self._wake.set())
             self._reading = (_Batch(arrivals, now_s, []), future)
 
@@ -254,7 +263,11 @@ class Driver:
                 return
         batch = self._read.popleft()
         future = self._delivery_thread.submit(
-            self._outbox.commit, batch.outcomes, self._card.name, self._card.sha256
+            self._liveness.delivery.run,
+            self._outbox.commit,
+            batch.outcomes,
+            self._card.name,
+            self._card.sha256,
         )
         future.add_done_callback(lambda _: self._wake.set())
         self._delivering = (batch, future)
@@ -321,13 +334,20 @@ class Driver:
     def _outbox_is_well(self) -> None:
         self._own_the_folders()
         if self._outbox.needs_recovery:
-            self._delivery_thread.submit(self._outbox.recover).result()
+            self._delivered(self._outbox.recover)
+
+    def _delivered(self, work: Callable[[], T]) -> T:
+        """What `work` returns on the delivery thread; for as long as it gets on, the watchdog hears so."""
+        future = self._delivery_thread.submit(self._liveness.delivery.run, work)
+        while not wait_for([future], LONGEST_WAIT_S).done:
+            self._liveness.beat()
+        return future.result()
 
     def _flush_when_idle(self) -> None:
         """Make what was published durable and clear the log as soon as there is nothing else to do."""
         is_busy = self._reading or self._read or self._delivering or self._flushing
         if not (self._is_flushed or is_busy or self._pause.what) and not self._intake.counts.ready:
-            self._flushing = self._delivery_thread.submit(self._outbox.flush)
+            self._flushing = self._delivery_thread.submit(self._liveness.delivery.run, self._outbox.flush)
             self._flushing.add_done_callback(lambda _: self._wake.set())
 
     # --- ending -------------------------------------------------------------------------------------
@@ -344,12 +364,13 @@ class Driver:
 
     def _end(self) -> None:
         self._set_state("stopping")
+        self._notifier.stopping()
         if self._read:
             unpublished = sum(len(batch.outcomes) for batch in self._read)
             self._log.warning("not_published", files=unpublished, why=self._pause.what)
         try:
             if not self._outbox.needs_recovery:
-                self._delivery_thread.submit(self._outbox.flush).result()
+                self._delivered(self._outbox.flush)
         except WorldError as fault:
             self._log.warning("not_flushed", why=str(fault))
         self._write_status("stopped")
@@ -367,6 +388,7 @@ class Driver:
             deadline_s = self._intake.next_deadline(now_s)
             if deadline_s is not None:
                 moments.append(deadline_s)
+        moments.append(self._notifier.next_word_s)
         return max(0.0, min(moments) - time.monotonic())
 
     def _beat(self, now_s: float) -> None:
@@ -374,20 +396,23 @@ class Driver:
         if now_s >= self._next_stuck_s and self._intake.stuck_arrivals and self._delivering is None:
             self._next_stuck_s = now_s + STUCK_RETRY_S
             self._retire_stuck()
+        self._liveness.beat()
         if self._stop.stop_requested:
+            self._notifier.stopping()
             state = "draining"
         elif self._pause.what is not None:
             state = "paused"
         else:
             state = "working" if self._intake.counts.in_work else "idle"
         self._set_state(state)
+        self._notifier.status(self._in_a_line(state))
         if now_s >= self._next_beat_s:
             self._next_beat_s = now_s + self._settings.heartbeat_s
             self._write_status(self._state[0])
 
     def _retire_stuck(self) -> None:
         try:
-            freed = set(self._delivery_thread.submit(self._outbox.retire_again).result())
+            freed = set(self._delivered(self._outbox.retire_again))
         except WorldError as fault:
             self._pause.begin(fault, time.monotonic())
             return
@@ -400,6 +425,15 @@ class Driver:
             self._state = (state, time.time())
             # A change of state is worth writing down, but not more often than every tenth of a second.
             self._next_beat_s = min(self._next_beat_s, time.monotonic() + 0.1)
+
+    def _in_a_line(self, state: str) -> str:
+        """The state and the counts, as the service manager shows them."""
+        tally, counts = self.tally, self._intake.counts
+        fault = "" if self._pause.what is None else f" ({self._pause.what})"
+        return (
+            f"{state}{fault}: {tally.published} answered ({tally.read} read, {tally.review} review,"
+            f" {tally.failed} failed), {counts.waiting} waiting, {counts.in_work} in work"
+        )
 
     def _waiting(self) -> dict[str, Any]:
         counts = self._intake.counts
