@@ -179,10 +179,12 @@ def run(options: argparse.Namespace) -> int:
     """Watch the inbox until SIGTERM; with --once, until it is empty."""
     from worker.logs import configure_logs
     from worker.service.daemon import run_worker
+    from worker.service.native import native_words_kept_apart
 
     settings = _settings(options)
     configure_logs(settings.log_level, settings.log_format)
-    return run_worker(settings, once=options.once)
+    with native_words_kept_apart(os.environ) as native_words:
+        return run_worker(settings, once=options.once, on_heartbeat=native_words.tidy)
 
 
 def predict(options: argparse.Namespace) -> int:

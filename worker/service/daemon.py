@@ -31,10 +31,17 @@ if TYPE_CHECKING:
     from worker.recognition.classifier import Classifier
 
 
-def run_worker(settings: Settings, *, once: bool, notifier: Notifier | None = None) -> int:
+def run_worker(
+    settings: Settings,
+    *,
+    once: bool,
+    notifier: Notifier | None = None,
+    on_heartbeat: Callable[[], None] = lambda: None,
+) -> int:
     """Serve the inbox until a signal asks for the end, or until it is empty; returns the exit code.
 
-    `notifier` hears how it goes; without one, the service manager that the environment names.
+    `notifier` hears how it goes; without one, the service manager that the environment names. `on_heartbeat`
+    is called every few seconds, whenever the status is written.
 
     Raises FoldersError, OwnedElsewhereError and ModelError at the start; a world that is merely full or
     busy is waited for.
@@ -69,6 +76,7 @@ def run_worker(settings: Settings, *, once: bool, notifier: Notifier | None = No
         driver = _driver(settings, locks, outbox, wake, stop, stack, waiting, liveness)
         if driver is None:
             return _ended_by(stop)
+        driver.on_heartbeat = on_heartbeat
         driver.run(once=once)
         log.info("stopped", **driver.tally.as_dict())
     if stop.received is not None:

@@ -117,6 +117,7 @@ class Driver:
         self._started_at_s = time.time()
         self._state = ("starting", time.time())
         self._blocked_said: set[str] = set()
+        self.on_heartbeat: Callable[[], None] = lambda: None  # called whenever the status is written
 
     @property
     def left_behind(self) -> int:
@@ -409,6 +410,7 @@ class Driver:
         if now_s >= self._next_beat_s:
             self._next_beat_s = now_s + self._settings.heartbeat_s
             self._write_status(self._state[0])
+            self.on_heartbeat()
 
     def _retire_stuck(self) -> None:
         try:
