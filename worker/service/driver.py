@@ -375,6 +375,7 @@ class Driver:
         except WorldError as fault:
             self._log.warning("not_flushed", why=str(fault))
         self._write_status("stopped")
+        self._liveness.beat()  # the last one: what follows is the end of threads and of the interpreter
 
     # --- saying what happens ------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -9,6 +10,7 @@ import re
 import shlex
 import shutil
 import stat
+import struct
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,13 @@ from worker.settings import Settings, load_settings
 from worker.shipped import CONFIGURATION, MODEL, shipped_folder
 
 SHARED_MODE = 0o2770  # what is made inside belongs to the same group
+
+# And what is made inside is open to that group, whatever the umask of the person who makes it: the default
+# ACL user::rwx,group::rwx,other::---, as acl(5) stores it. A sub-folder that a clerk makes with the usual
+# umask 022 would not let the worker move originals out of it.
+_FOR_THE_GROUP = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, rights, 0xFFFFFFFF) for tag, rights in ((0x01, 7), (0x04, 7), (0x20, 0))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +331,9 @@ def _make(folder: Path, mode: int, wish: Wish, machine: Machine) -> None:
                 raise UsageError(f"The user {wish.account} or the group {wish.group} could not be made.")
             os.chown(folder, user_id, group_id)
         folder.chmod(mode)  # after chown, which takes the setgid bit away
+        if not wish.of_user:
+            with contextlib.suppress(OSError):  # a file system without ACLs; people then need umask 002
+                os.setxattr(folder, "system.posix_acl_default", _FOR_THE_GROUP)
     except OSError as error:
         raise FoldersError(f"{folder} cannot be made: {error.strerror}.") from error
 
