@@ -20,10 +20,10 @@ PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  #
 
 
 def leads_to_journal(environment: Mapping[str, str]) -> bool:
-    """Whether file descriptor 2 is the very stream to the journal that JOURNAL_STREAM names."""
+    """Whether stderr, on whatever descriptor, is the very stream to the journal that JOURNAL_STREAM names."""
     try:
-        status = os.fstat(2)
-    except OSError:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
         return False
     return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 

@@ -86,6 +86,11 @@ def test_a_crash_shows_where_it_was_and_the_next_start_says_what_c_said_last(tmp
     assert len(lines) == 1
 
 
+def test_a_log_that_is_configured_anew_stays_one_of_the_journal(tmp_path: Path) -> None:
+    _, lines = run("configure_logs('info', 'json')\nget_log().error('heard')", tmp_path)
+    assert [line[:3] for line in lines] == ["<3>"]
+
+
 def test_a_bug_s_traceback_is_heard(tmp_path: Path) -> None:
     code, lines = run("raise RuntimeError('surprise')", tmp_path)
     assert code == 1
