@@ -101,6 +101,7 @@ def test_the_life_of_a_service(service: Service) -> None:
     _install(service)
     _answers_people_of_the_group(service)
     _writes_a_log_that_can_be_searched(service)
+    _takes_over_a_configuration(service)
     _survives_a_kill(service)
     _is_restarted_when_it_hangs(service)
     _drains_when_it_is_stopped(service)
@@ -154,6 +155,8 @@ def _answers_people_of_the_group(service: Service) -> None:
     booted.run(
         *as_clerk, f"rm {OUTBOX}/desk/4.png.json {OUTBOX}/desk/4.png.annotated.png {OUTBOX}/done/desk/4.png"
     )
+    status = booted.run(*as_clerk, f"{PROGRAM} status --config /etc/digit-worker/config.yaml")
+    assert status.splitlines()[1].startswith("answered 1: read 1")
     others = ("runuser", "-u", "nobody", "--", "ls", INBOX)
     assert booted.run(*others, check=False) == ""
     eventually(lambda: service.show("StatusText").startswith("idle: 1 answered (1 read"))
@@ -165,6 +168,7 @@ def _answers_people_of_the_group(service: Service) -> None:
 
 def _writes_a_log_that_can_be_searched(service: Service) -> None:
     page = cv2.imdecode(np.frombuffer(png(5), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert page is not None
     whole = cv2.imencode(".jpg", page)[1].tobytes()
     part = service.booted.path(INBOX) / "noisy.part"
     part.write_bytes(
@@ -187,6 +191,21 @@ def _writes_a_log_that_can_be_searched(service: Service) -> None:
         if entry.get("_COMM") == "digit-worker" and not str(entry["MESSAGE"]).startswith("{")
     ]
     assert strange == []
+
+
+def _takes_over_a_configuration(service: Service) -> None:
+    config = service.booted.path("/etc/digit-worker/config.yaml")
+    pid, before = service.show("MainPID"), config.read_text()
+    config.write_text(before.replace("batch_size: 64", "batch_size: 32"))
+    service.systemctl("reload", UNIT)
+    reloaded = eventually(
+        lambda: [line for line in service.own_lines() if line["event"] == "config_reloaded"]
+    )
+    assert reloaded[-1]["changed"] == ["batch_size"]
+    eventually(lambda: service.show("ActiveState") == "active")  # and no longer `reloading`
+    service.drop("reloaded.png", 3)
+    assert service.record("reloaded.png")["text"] == "3"
+    assert (service.show("MainPID"), service.show("NRestarts")) == (pid, "0")
 
 
 def _survives_a_kill(service: Service) -> None:
