@@ -56,7 +56,11 @@ def manager(tmp_path: Path, bench: Bench) -> Iterator[Manager]:  # noqa: F811
     manager = Manager(path)
     notifier = Notifier(str(path), WATCHDOG_S)
     liveness = Liveness(notifier)
-    bench.driver._liveness, bench.driver._notifier = liveness, notifier
+    driver = bench.driver
+    driver.close()
+    driver._liveness, driver._notifier = liveness, notifier
+    driver._reader_thread = liveness.reading.thread("reading")
+    driver._delivery_thread = liveness.delivery.thread("delivery")
     yield manager
     manager.close(path)
     notifier.close()

@@ -12,7 +12,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -107,8 +107,8 @@ class Driver:
         self._delivering: tuple[_Batch, Future[list[Delivery]]] | None = None
         self._flushing: Future[None] | None = None
         self._is_flushed = True
-        self._reader_thread = ThreadPoolExecutor(1, "driver-reading")
-        self._delivery_thread = ThreadPoolExecutor(1, "driver-delivery")
+        self._reader_thread = self._liveness.reading.thread("driver-reading")
+        self._delivery_thread = self._liveness.delivery.thread("driver-delivery")
         now_s = time.monotonic()
         self._next_scan_s = now_s
         self._next_beat_s = now_s
@@ -192,7 +192,7 @@ class Driver:
             return
         arrivals = self._intake.take(self._settings.batch_size, now_s)
         if arrivals:
-            future = self._reader_thread.submit(self._liveness.reading.run, self._reader.read, arrivals)
+            future = self._reader_thread.submit(self._reader.read, arrivals)
             future.add_done_callback(lambda _: self._wake.set())
             self._reading = (_Batch(arrivals, now_s, []), future)
 
@@ -264,11 +264,7 @@ class Driver:
                 return
         batch = self._read.popleft()
         future = self._delivery_thread.submit(
-            self._liveness.delivery.run,
-            self._outbox.commit,
-            batch.outcomes,
-            self._card.name,
-            self._card.sha256,
+            self._outbox.commit, batch.outcomes, self._card.name, self._card.sha256
         )
         future.add_done_callback(lambda _: self._wake.set())
         self._delivering = (batch, future)
@@ -339,7 +335,7 @@ class Driver:
 
     def _delivered(self, work: Callable[[], T]) -> T:
         """What `work` returns on the delivery thread; for as long as it gets on, the watchdog hears so."""
-        future = self._delivery_thread.submit(self._liveness.delivery.run, work)
+        future = self._delivery_thread.submit(work)
         while not wait_for([future], LONGEST_WAIT_S).done:
             self._liveness.beat()
         return future.result()
@@ -348,7 +344,7 @@ class Driver:
         """Make what was published durable and clear the log as soon as there is nothing else to do."""
         is_busy = self._reading or self._read or self._delivering or self._flushing
         if not (self._is_flushed or is_busy or self._pause.what) and not self._intake.counts.ready:
-            self._flushing = self._delivery_thread.submit(self._liveness.delivery.run, self._outbox.flush)
+            self._flushing = self._delivery_thread.submit(self._outbox.flush)
             self._flushing.add_done_callback(lambda _: self._wake.set())
 
     # --- ending -------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from worker.service.systemd import STEP_LIMIT_S, Notifier
@@ -19,33 +20,56 @@ T = TypeVar("T")
 
 
 class Stage:
-    """One thread's work: idle, or getting on step by step."""
+    """One thread's work: idle, or getting on step by step.
+
+    Work counts from when it is handed over: what waits behind work that hangs has no way to get on either.
+    """
 
     def __init__(self) -> None:
         self._steps = 0
-        self._running = 0
+        self._begun = 0  # written by the one thread that hands work over
+        self._ended = 0  # written by the stage's own thread: two counters need no lock
         self._seen = 0
         self._seen_at_s = 0.0
+
+    def thread(self, name: str) -> ThreadPoolExecutor:
+        """A thread for this stage; all that is submitted to it, from one thread, is the stage's work."""
+        return _StageThread(self, name)
 
     def step(self, what: str = "") -> None:
         """Note that the work got on; from any thread. A step that two threads note at once may count once."""
         self._steps += 1
 
-    def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do `work` as this stage's; on the stage's own thread."""
+    def begin(self) -> None:
+        """Note that work was handed over."""
         self._steps += 1
-        self._running += 1
-        try:
-            return work(*args, **kwargs)
-        finally:
-            self._running -= 1
+        self._begun += 1
+
+    def end(self) -> None:
+        """Note that it is done, or has failed."""
+        self._steps += 1
+        self._ended += 1
 
     def is_moving(self, now_s: float) -> bool:
         """Whether it is idle or took a step within STEP_LIMIT_S; from the one thread that watches."""
-        if not self._running or self._steps != self._seen:
+        if self._begun == self._ended or self._steps != self._seen:
             self._seen, self._seen_at_s = self._steps, now_s
             return True
         return now_s - self._seen_at_s <= STEP_LIMIT_S
+
+
+class _StageThread(ThreadPoolExecutor):
+    """One thread, which tells its stage of all that it is given."""
+
+    def __init__(self, stage: Stage, name: str) -> None:
+        super().__init__(1, name)
+        self._stage = stage
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        self._stage.begin()
+        future = super().submit(fn, *args, **kwargs)
+        future.add_done_callback(lambda _: self._stage.end())
+        return future
 
 
 class Liveness:

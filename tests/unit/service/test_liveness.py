@@ -40,13 +40,13 @@ class Held:
             began.set()
             self.go.wait(30)
 
-        self.thread = threading.Thread(target=getattr(liveness, stage).run, args=(work,))
-        self.thread.start()
+        self.thread = getattr(liveness, stage).thread("held")
+        self.thread.submit(work)
         assert began.wait(30)
 
     def end(self) -> None:
         self.go.set()
-        self.thread.join(30)
+        self.thread.shutdown()
 
 
 @pytest.fixture
@@ -115,15 +115,27 @@ def test_an_idle_worker_is_alive_and_old_silence_does_not_count_against_new_work
     held.end()
 
 
+def test_work_that_waits_behind_a_hang_does_not_hide_it(liveness: Liveness, clock: Clock) -> None:
+    held = Held(liveness, "delivery")
+    held.thread.submit(print)
+    assert beats(liveness)
+    clock.now_s += STEP_LIMIT_S + 1
+    assert not beats(liveness)
+    held.end()
+    assert beats(liveness)
+
+
 def test_tries_that_fail_and_return_are_signs_of_life(liveness: Liveness, clock: Clock) -> None:
     def full() -> None:
         raise WorldError("writing", OSError(28, "No space left on device"))
 
+    thread = liveness.delivery.thread("tries")
     for _ in range(20):
         clock.now_s += 15.0
         with pytest.raises(WorldError):
-            liveness.delivery.run(full)
+            thread.submit(full).result()
         assert beats(liveness)
+    thread.shutdown()
 
 
 def test_recovery_asks_for_time_before_the_loop_turns_and_leaves_it_to_the_loop_afterwards(
