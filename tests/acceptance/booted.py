@@ -62,8 +62,7 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/r
 unset PYTHONPATH VIRTUAL_ENV
 ldconfig
 # Python may have been built to look for its library where it used to lie: tell it anew.
-interpreter=$(ls /opt/python/bin/python3.1[123] | head -n 1)
-"$interpreter" -m venv --without-pip /opt/digit-worker
+"/opt/python/bin/$7" -m venv --without-pip /opt/digit-worker
 for site in /opt/digit-worker/lib/python3*/site-packages; do echo /opt/packages > "$site/packages.pth"; done
 PYTHONPATH=/opt/packages /opt/digit-worker/bin/python -m pip install --quiet --no-index --no-deps \
     --ignore-installed --no-warn-script-location --disable-pip-version-check --root-user-action=ignore \
@@ -128,7 +127,8 @@ class Booted:
                 ["sh", "-c", 'echo 0 > "$1/cgroup.procs"; shift; exec "$@"', "sh", str(self._cgroup),
                  "unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--fork", "--kill-child",
                  "sh", "-c", _SETUP, "sh", str(self._base), sys.base_prefix,
-                 sysconfig.get_path("purelib"), str(wheel.parent), wheel.name, str(SYSTEMD)],
+                 sysconfig.get_path("purelib"), str(wheel.parent), wheel.name, str(SYSTEMD),
+                 f"python{sys.version_info.major}.{sys.version_info.minor}"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         try:
