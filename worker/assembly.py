@@ -37,6 +37,7 @@ def reader_for(
     with_pictures: bool = True,
     crosses_mounts: bool = False,
     expected: Callable[[str], Expectation | None] | None = None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Reader:
     """A reader of the pictures below `root`; thresholds of the configuration go before those of the card.
 
@@ -53,7 +54,7 @@ def reader_for(
         crosses_mounts=crosses_mounts,
         expected=expected or (settings.expect or Expectations()).of,
     )
-    return Reader(root, model, reading, settings.reader_threads)
+    return Reader(root, model, reading, settings.reader_threads, on_step)
 
 
 def thresholds_of(settings: Settings, card: Card) -> Thresholds:

@@ -19,8 +19,6 @@ from worker.errors import ExitCode, WorkerError, WorldError
 if TYPE_CHECKING:
     from worker.settings import Settings
 
-ROOT = Path(__file__).resolve().parent.parent  # where config.yaml and models/ lie in a checkout
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (see `ExitCode`)."""
@@ -150,6 +148,26 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_config(sub)
 
+    sub = add("service", service, "Print, install or uninstall the systemd unit for this installation.")
+    sub.add_argument("action", choices=("print", "install", "uninstall"), help="what to do with the unit")
+    sub.add_argument(
+        "--config", type=Path, metavar="FILE",
+        help="the service's configuration; made where there is none (default: /etc/digit-worker/config.yaml)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--folder", type=Path, metavar="DIR",
+        help="where a new configuration puts inbox and outbox (default: /srv/digit-worker)",
+    )  # fmt: skip
+    sub.add_argument("--user", action="store_true", help="a service of your own, in your home folder")
+    sub.add_argument(
+        "--account", default="digit-worker", metavar="NAME", help="who runs it (default: digit-worker)"
+    )
+    sub.add_argument(
+        "--group", metavar="NAME", help="who may drop and take files (default: the account's name)"
+    )
+    sub.add_argument("--now", action="store_true", help="install: also enable and start it")
+    sub.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
     add("schema", schema, "Print the JSON Schema of a record.")
     return parser
 
@@ -161,10 +179,12 @@ def run(options: argparse.Namespace) -> int:
     """Watch the inbox until SIGTERM; with --once, until it is empty."""
     from worker.logs import configure_logs
     from worker.service.daemon import run_worker
+    from worker.service.native import native_words_kept_apart
 
     settings = _settings(options)
     configure_logs(settings.log_level, settings.log_format)
-    return run_worker(settings, once=options.once)
+    with native_words_kept_apart(os.environ) as native_words:
+        return run_worker(settings, once=options.once, on_heartbeat=native_words.tidy)
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -258,6 +278,28 @@ def export(options: argparse.Namespace) -> int:
     return export_table(settings.outbox, options.format, since=options.since, output=options.output)
 
 
+def service(options: argparse.Namespace) -> int:
+    """Print, install or uninstall the systemd unit for this installation."""
+    from worker.service import installation
+
+    wish = installation.Wish(
+        of_user=options.user,
+        config=options.config,
+        folder=options.folder,
+        account=options.account,
+        group=options.group or options.account,
+        now=options.now,
+        dry_run=options.dry_run,
+    )
+    places = installation.Places.of_user(os.environ) if options.user else installation.Places.of_system()
+    if options.action == "print":
+        return installation.print_unit(wish, places, os.environ)
+    machine = installation.ThisMachine()
+    if options.action == "install":
+        return installation.install(wish, places, machine, os.environ)
+    return installation.uninstall(wish, places, machine)
+
+
 def schema(options: argparse.Namespace) -> int:
     """Print the JSON Schema of a record."""
     import json
@@ -288,8 +330,9 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _settings_or_shipped(options: argparse.Namespace) -> Settings:
     """The configuration where there is one; predict works without, with what is shipped."""
     from worker.settings import CONFIG_VARIABLE, load_settings, shipped_settings
+    from worker.shipped import shipped_folder
 
     config = _config_file(options)
     if options.config is None and CONFIG_VARIABLE not in os.environ and not config.exists():
-        return shipped_settings(ROOT, os.environ)
+        return shipped_settings(shipped_folder(), os.environ)
     return load_settings(config, os.environ)

@@ -1,14 +1,44 @@
-"""Log lines: pretty on a terminal, JSON otherwise; one event a unit of work, always on stderr."""
+"""Log lines: pretty on a terminal, JSON otherwise; one event a unit of work, always on stderr.
+
+In the journal each line carries its priority, in front, as sd-daemon(3) says: `journalctl -p warning` works.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, TextIO
 
 import structlog
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # as syslog(3) counts
+
+
+def leads_to_journal(environment: Mapping[str, str]) -> bool:
+    """Whether stderr, on whatever descriptor, is the very stream to the journal that JOURNAL_STREAM names."""
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+class _JournalLine:
+    """Renders one line of JSON with its priority in front."""
+
+    def __init__(self) -> None:
+        self._json = structlog.processors.JSONRenderer(ensure_ascii=True)
+
+    def __call__(
+        self, logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
+    ) -> str:
+        priority = PRIORITIES.get(str(event.get("level")), PRIORITIES["info"])
+        return f"<{priority}>{self._json(logger, name, event)!s}"
 
 
 class _Stderr:
@@ -23,10 +53,24 @@ class _Stderr:
     log = debug = info = warning = warn = error = err = critical = fatal = exception = failure = msg
 
 
+class _ForeignHandler(logging.StreamHandler[TextIO]):
+    """Writes libraries' warnings to what stderr is at that moment."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def configure_logs(
     level: Literal["debug", "info", "warning", "error"], form: Literal["auto", "console", "json"]
 ) -> None:
-    """From here on events from `level` up go to stderr in `form`; libraries' warnings join them."""
+    """From here on events from `level` up go to stderr in `form`; libraries' warnings join them.
+
+    In the journal `auto` and `json` mean JSON with priorities.
+    """
     pretty = form == "console" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -38,7 +82,10 @@ def configure_logs(
         if pretty
         else [
             structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(ensure_ascii=True),  # names may hold bytes that are no UTF-8
+            # ASCII, because names may hold bytes that are no UTF-8
+            _JournalLine()
+            if leads_to_journal(os.environ)
+            else structlog.processors.JSONRenderer(ensure_ascii=True),
         ]
     )
     structlog.configure(
@@ -47,7 +94,7 @@ def configure_logs(
         logger_factory=lambda *_: _Stderr(),
         cache_logger_on_first_use=False,
     )
-    foreign = logging.StreamHandler(sys.stderr)
+    foreign = _ForeignHandler()
     foreign.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -58,6 +105,7 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers[:] = [foreign]
     root.setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
 
 
 def get_log() -> structlog.typing.FilteringBoundLogger:

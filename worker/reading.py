@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Literal, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from worker.errors import WorldError
 from worker.expectation import Expectation
 from worker.intake.arrivals import Arrival, Kind
@@ -32,6 +35,7 @@ from worker.vision.sheet import Sheet, sheet_of
 AnnotateMode = Literal["all", "review", "none"]
 A = TypeVar("A")
 B = TypeVar("B")
+_STEP_TILES = 2048  # tiles that are recognised between two steps; some hundred milliseconds
 _CHUNK = 8  # files a thread takes at once: tiles are so quick that handing them out one by one shows
 
 
@@ -83,18 +87,41 @@ class _Seen:
 Answer = Outcome | NotYet
 
 
+class _StepByStep:
+    """A classifier that is asked part by part, a step each: a tile's logits do not depend on the others."""
+
+    def __init__(self, classifier: TileClassifier, on_step: Callable[[], None]) -> None:
+        self._classifier = classifier
+        self._on_step = on_step
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The logits of `tiles`."""
+        parts = []
+        for start in range(0, max(1, len(tiles)), _STEP_TILES):
+            self._on_step()
+            parts.append(self._classifier.logits(tiles[start : start + _STEP_TILES]))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 class Reader:
     """Reads batches of arrivals below `root`; for use by one thread, with `threads` of its own.
 
     Reading never raises for what is wrong with a picture. It raises WorldError where the world is at
-    fault; then no arrival of the batch has been answered.
+    fault; then no arrival of the batch has been answered. `on_step` is called, on any of the threads,
+    before each picture and each part of the work: who waits can tell a long batch from a hung one.
     """
 
     def __init__(
-        self, root: str, classifier: TileClassifier, settings: ReadingSettings, threads: int
+        self,
+        root: str,
+        classifier: TileClassifier,
+        settings: ReadingSettings,
+        threads: int,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         self._root = root
-        self._classifier = classifier
+        self._on_step = on_step
+        self._classifier = _StepByStep(classifier, on_step)
         self._settings = settings
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
@@ -122,10 +149,17 @@ class Reader:
         return self._spread(self._answer_safely, pairs)
 
     def _spread(self, work: Callable[[A], B], items: Sequence[A]) -> list[B]:
+        def in_steps(chunk: Sequence[A]) -> list[B]:
+            results = []
+            for item in chunk:
+                self._on_step()
+                results.append(work(item))
+            return results
+
         if len(items) <= 2:
-            return [work(item) for item in items]
+            return in_steps(items)
         chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
-        return list(chain.from_iterable(self._pool.map(lambda chunk: [work(item) for item in chunk], chunks)))
+        return list(chain.from_iterable(self._pool.map(in_steps, chunks)))
 
     def _see_safely(self, arrival: Arrival) -> _Seen | Answer:
         """`_see`, whatever a picture brings about in a library: one picture must not end the worker."""

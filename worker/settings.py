@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, 
 
 from worker.errors import ConfigurationError
 from worker.expectation import Expectations, parse_expectations
+from worker.shipped import MODEL, shipped_folder
 
 PREFIX = "DIGIT_WORKER_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"  # which file to read; no key of it
@@ -88,8 +89,12 @@ def load_settings(config: Path, environment: Mapping[str, str]) -> Settings:
     sources = dict.fromkeys(values, str(config)) | {key: PREFIX + key.upper() for key in overrides}
     for name in unknown:
         problems.append(f"{name}: unknown variable{_suggestion(name.removeprefix(PREFIX).lower())}")
-    shipped = {key: str(Settings.model_fields[key].default) for key in _PATHS}
-    values = _resolved(shipped | values, config.absolute().parent) | _resolved(overrides, Path.cwd())
+    base = config.absolute().parent
+    defaults = {key: str(Settings.model_fields[key].default) for key in _PATHS}
+    if not (base / defaults["model"]).exists():
+        # An installed program brings its model along; a checkout has it beside its configuration.
+        defaults["model"] = str(shipped_folder() / MODEL)
+    values = _resolved(defaults | values, base) | _resolved(overrides, Path.cwd())
     return _checked(values, sources, problems, config)
 
 

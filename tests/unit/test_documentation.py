@@ -140,7 +140,7 @@ def _shown_command_lines() -> list[tuple[str, str]]:
         for block in _blocks(page.read_text("utf-8"), "sh")
         for line in block.splitlines()
         for command in line.split(" && ")
-        if command.startswith(PROGRAM)
+        if command.startswith((PROGRAM, "digit-worker "))
     ]
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import translate
@@ -25,6 +25,7 @@ LEASES_ARE_HONEST_ON = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs"
 # A file that waits for a change is looked at again after a quarter of the time that it has been quiet:
 # often while it is fresh, and not a hundred thousand times a second when that many are left unfinished.
 QUIET_SHARE = 0.25
+STEP_ENTRIES = 256  # of a folder, between two signs that a walk gets on
 SHORTEST_LOOK_S = 0.05
 
 
@@ -250,11 +251,13 @@ class Walk:
     """One walk through a folder; the counts are complete once `pictures` is exhausted.
 
     With `must_move`, pictures that could not be moved away are not yielded: their folders are `blocked`.
+    `on_step` is called with each folder and every few hundred entries.
     """
 
     root: str
     ignore: IgnoreRules
     must_move: bool = False
+    on_step: Callable[[], None] = lambda: None
     foreign: int = 0
     linked_folders: int = 0
     blocked: dict[str, BlockedFolder] = field(default_factory=dict)
@@ -281,8 +284,11 @@ class Walk:
         path = os.path.join(self.root, folder) if folder else self.root
         rights = rights_in(path) if self.must_move else _FREE
         held = 0
+        self.on_step()
         with os.scandir(path) as entries:
-            for entry in entries:
+            for number, entry in enumerate(entries, 1):
+                if not number % STEP_ENTRIES:
+                    self.on_step()
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 if not self._is_picture(entry, name, folders):
                     continue
@@ -336,8 +342,11 @@ class Folder(Protocol):
 class Inbox:
     """The folder on disk, seen through the ignore rules; names are paths below it."""
 
-    def __init__(self, root: Path | str, ignore: IgnoreRules) -> None:
+    def __init__(
+        self, root: Path | str, ignore: IgnoreRules, on_step: Callable[[], None] = lambda: None
+    ) -> None:
         self._path = root
+        self._on_step = on_step
         self._root = os.path.realpath(root)
         self._ignore = ignore
         self._leasing_device = _leasing_device(self._root)
@@ -350,7 +359,7 @@ class Inbox:
         root = os.path.realpath(self._path)
         if root != self._root:
             self._root, self._leasing_device = root, _leasing_device(root)
-        return Walk(self._root, self._ignore, must_move=True)
+        return Walk(self._root, self._ignore, must_move=True, on_step=self._on_step)
 
     def look(self, name: str) -> Sight | None:
         """Show the entry of that name, never following a link.

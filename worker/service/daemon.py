@@ -21,16 +21,27 @@ from worker.logs import get_log
 from worker.service.doctor import folder_problem
 from worker.service.driver import Driver
 from worker.service.health import starting_status, write_status
+from worker.service.liveness import Liveness
 from worker.service.pause import Pause
 from worker.service.signals import StopSignals, Wake
+from worker.service.systemd import Notifier
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     from worker.recognition.classifier import Classifier
 
 
-def run_worker(settings: Settings, *, once: bool) -> int:
+def run_worker(
+    settings: Settings,
+    *,
+    once: bool,
+    notifier: Notifier | None = None,
+    on_heartbeat: Callable[[], None] = lambda: None,
+) -> int:
     """Serve the inbox until a signal asks for the end, or until it is empty; returns the exit code.
+
+    `notifier` hears how it goes; without one, the service manager that the environment names. `on_heartbeat`
+    is called every few seconds, whenever the status is written.
 
     Raises FoldersError, OwnedElsewhereError and ModelError at the start; a world that is merely full or
     busy is waited for.
@@ -45,7 +56,10 @@ def run_worker(settings: Settings, *, once: bool) -> int:
         wake = Wake()
         stack.callback(wake.close)
         stop = stack.enter_context(StopSignals(wake))
-        waiting = _Waiting(stop, wake)
+        notifier = notifier or Notifier.from_environment(os.environ, os.getpid())
+        stack.callback(notifier.close)
+        liveness = Liveness(notifier)
+        waiting = _Waiting(stop, wake, liveness)
         locks = [FolderLock(folder) for folder in (settings.inbox, settings.outbox)]
         for lock in locks:
             if not waiting.until_possible(lock.acquire):
@@ -55,13 +69,14 @@ def run_worker(settings: Settings, *, once: bool) -> int:
         with contextlib.suppress(OSError):
             write_status(settings.outbox, starting_status())
         # Recovery comes before the model: what an earlier run promised does not wait for TensorFlow.
-        outbox = Outbox(settings.inbox, settings.outbox, settings.durability)
+        outbox = Outbox(settings.inbox, settings.outbox, settings.durability, liveness.delivered)
         stack.callback(outbox.close)
         if not waiting.until_possible(lambda: _recover(outbox)):
             return _ended_by(stop)
-        driver = _driver(settings, locks, outbox, wake, stop, stack, waiting)
+        driver = _driver(settings, locks, outbox, wake, stop, stack, waiting, liveness)
         if driver is None:
             return _ended_by(stop)
+        driver.on_heartbeat = on_heartbeat
         driver.run(once=once)
         log.info("stopped", **driver.tally.as_dict())
     if stop.received is not None:
@@ -77,15 +92,24 @@ def _driver(
     stop: StopSignals,
     stack: ExitStack,
     waiting: _Waiting,
+    liveness: Liveness,
 ) -> Driver | None:
     """A driver with everything it needs, all of which `stack` will close; None when asked to stop first."""
+    liveness.notifier.status("loading the model")
+    liveness.beat()
     from worker.assembly import load_model, reader_for  # TensorFlow, seconds
 
     loaded: list[Classifier] = []
     if not waiting.until_possible(lambda: loaded.append(load_model(settings))):
         return None
     model = loaded[0]
-    reader = reader_for(settings, model, str(settings.inbox), crosses_mounts=outbox.crosses_mounts())
+    reader = reader_for(
+        settings,
+        model,
+        str(settings.inbox),
+        crosses_mounts=outbox.crosses_mounts(),
+        on_step=liveness.reading.step,
+    )
     stack.callback(reader.close)
     hints = Hints(arrived=_Ring(wake))
     watcher = Watcher(settings.inbox, hints, mode=settings.watch, poll_interval_s=settings.poll_interval_s)
@@ -93,8 +117,8 @@ def _driver(
     if not waiting.until_possible(watcher.start):
         return None
     rule = SettleRule(settings.settle_s, max(settings.settle_s, settings.incomplete_after_s))
-    intake = Intake(Inbox(settings.inbox, IgnoreRules(settings.ignore)), rule)
-    driver = Driver(settings, locks, intake, hints, watcher, reader, outbox, model.card, wake, stop)
+    intake = Intake(Inbox(settings.inbox, IgnoreRules(settings.ignore), liveness.beat), rule)
+    driver = Driver(settings, locks, intake, hints, watcher, reader, outbox, model.card, wake, stop, liveness)
     stack.callback(driver.close)
     return driver
 
@@ -132,18 +156,21 @@ def _ended_by(stop: StopSignals) -> ExitCode:
 class _Waiting:
     """Waits for the world at the start, as the driver does later."""
 
-    def __init__(self, stop: StopSignals, wake: Wake) -> None:
+    def __init__(self, stop: StopSignals, wake: Wake, liveness: Liveness) -> None:
         self._stop = stop
         self._wake = wake
+        self._liveness = liveness
         self._pause = Pause()
 
     def until_possible(self, action: Callable[[], object]) -> bool:
         """Do `action`, again and again while the world does not let it; False when asked to stop first."""
         while not self._stop.stop_requested:
+            self._liveness.beat()
             try:
                 action()
             except WorldError as fault:
                 self._pause.begin(fault, time.monotonic())
+                self._liveness.notifier.status(f"waiting to start: {fault}")
                 self._wake.wait(self._pause.retry_at_s - time.monotonic())
             else:
                 self._pause.end()

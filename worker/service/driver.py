@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from worker import __version__
 from worker.delivery.lock import FolderLock
@@ -29,13 +30,17 @@ from worker.outcome import Outcome, Status
 from worker.reading import Answer, Reader
 from worker.recognition.card import Card
 from worker.service.health import write_status
+from worker.service.liveness import Liveness
 from worker.service.pause import Pause
 from worker.service.signals import StopSignals, Wake
+from worker.service.systemd import Notifier
 from worker.settings import Settings
 
 LONGEST_WAIT_S = 1.0  # between two looks at whether the watcher still lives
 STUCK_RETRY_S = 30.0
 MAX_NAMES = 20  # in status and log; the counts are complete
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -80,6 +85,7 @@ class Driver:
         card: Card,
         wake: Wake,
         stop: StopSignals,
+        liveness: Liveness | None = None,
     ) -> None:
         self._settings = settings
         self._locks = locks
@@ -91,6 +97,8 @@ class Driver:
         self._card = card
         self._wake = wake
         self._stop = stop
+        self._liveness = liveness or Liveness(Notifier(None))
+        self._notifier = self._liveness.notifier
         self._log = get_log()
         self._pause = Pause()
         self.tally = Tally()
@@ -99,8 +107,8 @@ class Driver:
         self._delivering: tuple[_Batch, Future[list[Delivery]]] | None = None
         self._flushing: Future[None] | None = None
         self._is_flushed = True
-        self._reader_thread = ThreadPoolExecutor(1, "driver-reading")
-        self._delivery_thread = ThreadPoolExecutor(1, "driver-delivery")
+        self._reader_thread = self._liveness.reading.thread("driver-reading")
+        self._delivery_thread = self._liveness.delivery.thread("driver-delivery")
         now_s = time.monotonic()
         self._next_scan_s = now_s
         self._next_beat_s = now_s
@@ -109,6 +117,7 @@ class Driver:
         self._started_at_s = time.time()
         self._state = ("starting", time.time())
         self._blocked_said: set[str] = set()
+        self.on_heartbeat: Callable[[], None] = lambda: None  # called whenever the status is written
 
     @property
     def left_behind(self) -> int:
@@ -129,6 +138,7 @@ class Driver:
         """
         self._scan(time.monotonic())
         self._log.info("ready", model=self._card.name, watching=self._watcher.mode, **self._waiting())
+        self._notifier.ready()
         while True:
             now_s = time.monotonic()
             self._collect(now_s)
@@ -321,7 +331,14 @@ class Driver:
     def _outbox_is_well(self) -> None:
         self._own_the_folders()
         if self._outbox.needs_recovery:
-            self._delivery_thread.submit(self._outbox.recover).result()
+            self._delivered(self._outbox.recover)
+
+    def _delivered(self, work: Callable[[], T]) -> T:
+        """What `work` returns on the delivery thread; for as long as it gets on, the watchdog hears so."""
+        future = self._delivery_thread.submit(work)
+        while not wait_for([future], LONGEST_WAIT_S).done:
+            self._liveness.beat()
+        return future.result()
 
     def _flush_when_idle(self) -> None:
         """Make what was published durable and clear the log as soon as there is nothing else to do."""
@@ -344,15 +361,17 @@ class Driver:
 
     def _end(self) -> None:
         self._set_state("stopping")
+        self._notifier.stopping()
         if self._read:
             unpublished = sum(len(batch.outcomes) for batch in self._read)
             self._log.warning("not_published", files=unpublished, why=self._pause.what)
         try:
             if not self._outbox.needs_recovery:
-                self._delivery_thread.submit(self._outbox.flush).result()
+                self._delivered(self._outbox.flush)
         except WorldError as fault:
             self._log.warning("not_flushed", why=str(fault))
         self._write_status("stopped")
+        self._liveness.beat()  # the last one: what follows is the end of threads and of the interpreter
 
     # --- saying what happens ------------------------------------------------------------------------
 
@@ -367,6 +386,7 @@ class Driver:
             deadline_s = self._intake.next_deadline(now_s)
             if deadline_s is not None:
                 moments.append(deadline_s)
+        moments.append(self._notifier.next_word_s)
         return max(0.0, min(moments) - time.monotonic())
 
     def _beat(self, now_s: float) -> None:
@@ -374,20 +394,24 @@ class Driver:
         if now_s >= self._next_stuck_s and self._intake.stuck_arrivals and self._delivering is None:
             self._next_stuck_s = now_s + STUCK_RETRY_S
             self._retire_stuck()
+        self._liveness.beat()
         if self._stop.stop_requested:
+            self._notifier.stopping()
             state = "draining"
         elif self._pause.what is not None:
             state = "paused"
         else:
             state = "working" if self._intake.counts.in_work else "idle"
         self._set_state(state)
+        self._notifier.status(self._in_a_line(state))
         if now_s >= self._next_beat_s:
             self._next_beat_s = now_s + self._settings.heartbeat_s
             self._write_status(self._state[0])
+            self.on_heartbeat()
 
     def _retire_stuck(self) -> None:
         try:
-            freed = set(self._delivery_thread.submit(self._outbox.retire_again).result())
+            freed = set(self._delivered(self._outbox.retire_again))
         except WorldError as fault:
             self._pause.begin(fault, time.monotonic())
             return
@@ -400,6 +424,15 @@ class Driver:
             self._state = (state, time.time())
             # A change of state is worth writing down, but not more often than every tenth of a second.
             self._next_beat_s = min(self._next_beat_s, time.monotonic() + 0.1)
+
+    def _in_a_line(self, state: str) -> str:
+        """The state and the counts, as the service manager shows them."""
+        tally, counts = self.tally, self._intake.counts
+        fault = "" if self._pause.what is None else f" ({self._pause.what})"
+        return (
+            f"{state}{fault}: {tally.published} answered ({tally.read} read, {tally.review} review,"
+            f" {tally.failed} failed), {counts.waiting} waiting, {counts.in_work} in work"
+        )
 
     def _waiting(self) -> dict[str, Any]:
         counts = self._intake.counts
