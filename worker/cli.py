@@ -164,7 +164,7 @@ def run(options: argparse.Namespace) -> int:
 
     settings = _settings(options)
     configure_logs(settings.log_level, settings.log_format)
-    return run_worker(settings, once=options.once)
+    return run_worker(settings, once=options.once, read_settings=lambda: _settings(options))
 
 
 def predict(options: argparse.Namespace) -> int:

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from typing import Literal
 
 import structlog
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+_last_error: list[dict[str, object]] = []  # at most one
+_NOT_SAID_AGAIN = {"event", "level", "timestamp", "exc_info", "batch"}
+
+
+def last_error() -> dict[str, object] | None:
+    """The last event of level error in this process: `event`, `text` (its fields) and `at_s` (epoch)."""
+    return _last_error[0] if _last_error else None
+
+
+def _remember_error(
+    _logger: object, method: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    if method in ("error", "exception", "critical"):
+        told = "; ".join(f"{key}: {value}" for key, value in fields.items() if key not in _NOT_SAID_AGAIN)
+        _last_error[:] = [{"event": str(fields.get("event")), "text": told[:500], "at_s": time.time()}]
+    return fields
 
 
 class _Stderr:
@@ -30,6 +49,7 @@ def configure_logs(
     pretty = form == "console" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _remember_error,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -277,6 +277,17 @@ class Intake:
 
     # What the driver tells
 
+    def change_rule(self, rule: SettleRule) -> None:
+        """Judge by another rule from now on; what waits on a timer is judged anew when that is over."""
+        self._rule = rule
+
+    def change_folder(self, folder: Folder) -> None:
+        """See the same inbox in another way from the next scan on.
+
+        What waits and is ignored from then on counts as vanished.
+        """
+        self._folder = folder
+
     def look(self, hinted: Hinted, now_s: float) -> None:
         """Follow the hints. WorldError when the inbox is gone or cannot be read."""
         for name, closed in hinted.files.items():

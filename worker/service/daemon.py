@@ -14,23 +14,30 @@ from worker import __version__
 from worker.delivery.lock import FolderLock
 from worker.delivery.outbox import Outbox
 from worker.errors import ExitCode, FoldersError, WorldError
-from worker.intake.arrivals import IgnoreRules, Inbox, SettleRule
+from worker.intake.arrivals import IgnoreRules, Inbox
 from worker.intake.queue import Hints, Intake
 from worker.intake.watcher import Watcher
 from worker.logs import get_log
+from worker.service.changes import Changes, Serving, Sources
 from worker.service.doctor import folder_problem
-from worker.service.driver import Driver
+from worker.service.driver import Driver, settle_rule
+from worker.service.figures import Figures
 from worker.service.health import starting_status, write_status
+from worker.service.model_watch import signature_of
 from worker.service.pause import Pause
+from worker.service.requests import ChangeSignals
 from worker.service.signals import StopSignals, Wake
 from worker.settings import Settings
 
 if TYPE_CHECKING:
+    from worker.reading import Reader
     from worker.recognition.classifier import Classifier
 
 
-def run_worker(settings: Settings, *, once: bool) -> int:
+def run_worker(settings: Settings, *, once: bool, read_settings: Callable[[], Settings] | None = None) -> int:
     """Serve the inbox until a signal asks for the end, or until it is empty; returns the exit code.
+
+    `read_settings` reads the configuration anew when SIGHUP asks for it; without it, it stays as it is.
 
     Raises FoldersError, OwnedElsewhereError and ModelError at the start; a world that is merely full or
     busy is waited for.
@@ -45,6 +52,7 @@ def run_worker(settings: Settings, *, once: bool) -> int:
         wake = Wake()
         stack.callback(wake.close)
         stop = stack.enter_context(StopSignals(wake))
+        signals = stack.enter_context(ChangeSignals(wake, stop.hang_up))
         waiting = _Waiting(stop, wake)
         locks = [FolderLock(folder) for folder in (settings.inbox, settings.outbox)]
         for lock in locks:
@@ -59,7 +67,8 @@ def run_worker(settings: Settings, *, once: bool) -> int:
         stack.callback(outbox.close)
         if not waiting.until_possible(lambda: _recover(outbox)):
             return _ended_by(stop)
-        driver = _driver(settings, locks, outbox, wake, stop, stack, waiting)
+        read_settings = read_settings or (lambda: settings)
+        driver = _driver(settings, locks, outbox, wake, stop, stack, waiting, signals, read_settings)
         if driver is None:
             return _ended_by(stop)
         driver.run(once=once)
@@ -77,24 +86,40 @@ def _driver(
     stop: StopSignals,
     stack: ExitStack,
     waiting: _Waiting,
+    signals: ChangeSignals,
+    read_settings: Callable[[], Settings],
 ) -> Driver | None:
     """A driver with everything it needs, all of which `stack` will close; None when asked to stop first."""
-    from worker.assembly import load_model, reader_for  # TensorFlow, seconds
+    from worker.assembly import load_model, load_other_model, reader_for  # TensorFlow, seconds
 
     loaded: list[Classifier] = []
+    served = signature_of(settings.model)
     if not waiting.until_possible(lambda: loaded.append(load_model(settings))):
         return None
     model = loaded[0]
-    reader = reader_for(settings, model, str(settings.inbox), crosses_mounts=outbox.crosses_mounts())
-    stack.callback(reader.close)
+    crosses_mounts = outbox.crosses_mounts()
+
+    def make_reader(settings: Settings, model: Classifier) -> Reader:
+        return reader_for(settings, model, str(settings.inbox), crosses_mounts=crosses_mounts)
+
+    reader = make_reader(settings, model)
+    sources = Sources(read_settings, load_other_model, make_reader)
+    changes = Changes(Serving(settings, model, reader), sources, signals, served, wake=wake.set)
+    stack.callback(lambda: changes.serving.reader.close())  # noqa: PLW0108 - the one that serves at the end
+    stack.callback(changes.close)
     hints = Hints(arrived=_Ring(wake))
     watcher = Watcher(settings.inbox, hints, mode=settings.watch, poll_interval_s=settings.poll_interval_s)
     stack.callback(watcher.stop)
     if not waiting.until_possible(watcher.start):
         return None
-    rule = SettleRule(settings.settle_s, max(settings.settle_s, settings.incomplete_after_s))
-    intake = Intake(Inbox(settings.inbox, IgnoreRules(settings.ignore)), rule)
-    driver = Driver(settings, locks, intake, hints, watcher, reader, outbox, model.card, wake, stop)
+    intake = Intake(Inbox(settings.inbox, IgnoreRules(settings.ignore)), settle_rule(settings))
+    figures = Figures(settings)
+    stack.callback(figures.close)
+    figures.serve()
+    driver = Driver(
+        settings, locks, intake, hints, watcher, reader, outbox, model.card, wake, stop,
+        changes=changes, figures=figures,
+    )  # fmt: skip
     stack.callback(driver.close)
     return driver
 
