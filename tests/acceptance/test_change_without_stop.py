@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,9 +208,10 @@ def test_sighup_takes_what_can_take_effect_and_names_what_cannot(
         write_config(folders, *lines)
         seen = len(worker.events())
         worker.process.send_signal(signal.SIGHUP)
-        return eventually(
+        event: dict[str, Any] = eventually(
             lambda: next((e for e in worker.events()[seen:] if e["event"].startswith("config_re")), None)
         )
+        return event
 
     # A bad file changes nothing at all.
     refused = reload(f"model: {pair / 'two'}", "annotate: none", "batch_size: none")
@@ -248,11 +250,11 @@ def test_sighup_takes_what_can_take_effect_and_names_what_cannot(
 
 def test_sigusr1_switches_the_debug_log(start: Start, pair: Path) -> None:
     worker = start(f"model: {pair / 'one'}")
-    for expected in ("debug", "info"):
+    for level in ("debug", "info"):
         worker.process.send_signal(signal.SIGUSR1)
-        eventually(
-            lambda level=expected: any(
-                e["event"] == "log_level_changed" and e["to"] == level for e in worker.events()
-            )
-        )
+        eventually(partial(was_switched, worker, level))
     assert worker.stop() == 0
+
+
+def was_switched(worker: Worker, level: str) -> bool:
+    return any(e["event"] == "log_level_changed" and e["to"] == level for e in worker.events())

@@ -17,7 +17,16 @@ from enum import Enum
 from operator import itemgetter
 from typing import Protocol
 
-from worker.intake.arrivals import Arrival, BlockedFolder, Folder, Kind, SettleRule, Sight, Watched
+from worker.intake.arrivals import (
+    Arrival,
+    BlockedFolder,
+    Folder,
+    IgnoreRules,
+    Kind,
+    SettleRule,
+    Sight,
+    Watched,
+)
 
 # --- hints -----------------------------------------------------------------------------------------------
 
@@ -281,12 +290,9 @@ class Intake:
         """Judge by another rule from now on; what waits on a timer is judged anew when that is over."""
         self._rule = rule
 
-    def change_folder(self, folder: Folder) -> None:
-        """See the same inbox in another way from the next scan on.
-
-        What waits and is ignored from then on counts as vanished.
-        """
-        self._folder = folder
+    def change_ignore(self, ignore: IgnoreRules) -> None:
+        """Leave other names alone from the next scan on; what waits and is ignored then counts as vanished."""
+        self._folder.change_ignore(ignore)
 
     def look(self, hinted: Hinted, now_s: float) -> None:
         """Follow the hints. WorldError when the inbox is gone or cannot be read."""

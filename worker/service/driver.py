@@ -23,7 +23,7 @@ from worker.delivery.lock import FolderLock
 from worker.delivery.names import printable
 from worker.delivery.outbox import Delivery, Fate, Outbox
 from worker.errors import WorldError
-from worker.intake.arrivals import Arrival, IgnoreRules, Inbox, SettleRule
+from worker.intake.arrivals import Arrival, IgnoreRules, SettleRule
 from worker.intake.queue import Hints, Intake
 from worker.intake.watcher import Watcher
 from worker.logs import get_log, last_error
@@ -209,7 +209,7 @@ class Driver:
         before, self._settings = self._settings, settings
         self._intake.change_rule(settle_rule(settings))
         if settings.ignore != before.ignore:
-            self._intake.change_folder(Inbox(settings.inbox, IgnoreRules(settings.ignore)))
+            self._intake.change_ignore(IgnoreRules(settings.ignore))
             self._next_scan_s = now_s
         self._next_scan_s = min(self._next_scan_s, now_s + settings.rescan_s)
         self._upkeep.change(settings, now_s)

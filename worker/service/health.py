@@ -116,7 +116,7 @@ def show_status(settings: Settings, *, as_json: bool) -> int:
 
 
 def describe(status: Mapping[str, Any]) -> list[str]:
-    """The status in words, a line each."""
+    """The status in words, a line each; that of an older version, which says less, as well."""
     counts = status["counts"]
     process = (
         f"process {status['pid']}, up {_ago(status['started_at_s'])},"
@@ -133,10 +133,11 @@ def describe(status: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"left alone: {counts['foreign']:,} files of other kinds, {counts['linked_folders']:,} links to folders"
         )
-    rates = status["rates"]
-    lines.append(
-        f"answered a second: {rates['per_s_1min']:.2f} over 1 min, {rates['per_s_15min']:.2f} over 15 min"
-    )
+    rates = status.get("rates")
+    if rates:
+        lines.append(
+            f"answered a second: {rates['per_s_1min']:.2f} over 1 min, {rates['per_s_15min']:.2f} over 15 min"
+        )
     if status["oldest_waiting_s"] is not None:
         lines.append(f"oldest waiting for {_ago(status['oldest_waiting_s'])}")
     lines += _of_model_and_config(status)
@@ -155,7 +156,7 @@ def describe(status: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"paused: {status['fault']['what']} (for {_ago(status['fault']['since_s'])}; it resumes by itself)"
         )
-    error = status["last_error"]
+    error = status.get("last_error")
     if error:
         lines.append(f"last error {_ago(error['at_s'])} ago: {error['event']}: {_in_one_line(error['text'])}")
     return lines
@@ -163,7 +164,7 @@ def describe(status: Mapping[str, Any]) -> list[str]:
 
 def _of_model_and_config(status: Mapping[str, Any]) -> list[str]:
     lines = []
-    model, config = status["model"], status["config"]
+    model, config = status["model"], status.get("config")
     if model:
         since = f", for {_ago(model['since_s'])}" if "since_s" in model else ""
         lines.append(f"model {model['name']} ({str(model['sha256'])[:12]}){since}")

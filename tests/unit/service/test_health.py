@@ -64,6 +64,13 @@ def test_a_deaf_watcher_and_files_that_nobody_announced_show() -> None:
     assert "found by rescans alone: 7 files; events were lost 2 times" in text
 
 
+def test_the_status_of_the_version_before_is_understood() -> None:
+    old = status(model={"name": "digits", "sha256": "a" * 64})
+    for key in ("rates", "config", "last_error"):
+        del old[key]
+    assert "model digits (aaaaaaaaaaaa)" in describe(old)
+
+
 def test_a_worker_that_is_starting_is_described_as_well() -> None:
     assert describe(starting_status())[0].startswith("starting since")
 
@@ -172,8 +179,8 @@ def test_what_the_running_worker_complains_of_is_found(settings: Settings) -> No
 def test_the_unit_is_looked_for(
     settings: Settings, states: dict[str, str], level: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor.shutil, "which", lambda _: "/bin/systemctl")
-    monkeypatch.setattr(doctor.os.path, "isdir", lambda _: True)
+    monkeypatch.setattr("shutil.which", lambda _: "/bin/systemctl")
+    monkeypatch.setattr("os.path.isdir", lambda _: True)
     monkeypatch.setattr(doctor, "_unit_state", states.__getitem__)
     (found,) = doctor._unit(settings)
     assert found.level == level
