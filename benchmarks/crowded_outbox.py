@@ -25,6 +25,7 @@ from worker.outcome import AnnotatedPicture, Outcome, Status
 from worker.service.upkeep import STEP_ENTRIES
 
 RECORD = b'{"schema_version": 1}' + b" " * 900
+DEPTH = 100
 PICTURE = AnnotatedPicture(b"\x89PNG" + b"x" * 2000, ".png")
 
 
@@ -53,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     f"{when}: publish {size} ({options.records if when == 'crowded' else 0} records there)",
                     times_ms,
                 )
+        deep = "/".join(["folder"] * DEPTH)
+        (inbox / deep).mkdir(parents=True)
+        _say(
+            f"{DEPTH} folders deep: publish 64", _publish(outbox, inbox, f"{deep}/deep", 64, options.batches)
+        )
         outbox.flush()
         started_s = time.monotonic()
         Outbox(inbox, records).recover()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -258,3 +259,33 @@ def test_sigusr1_switches_the_debug_log(start: Start, pair: Path) -> None:
 
 def was_switched(worker: Worker, level: str) -> bool:
     return any(e["event"] == "log_level_changed" and e["to"] == level for e in worker.events())
+
+
+def test_a_closed_terminal_drains_and_ends(folders: Path, pair: Path) -> None:
+    config = write_config(folders, f"model: {pair / 'one'}")
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", AT_TERMINAL, "run", "--config", str(config)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+    )  # fmt: skip
+    os.close(terminal)
+    path = folders / "outbox" / ".digit-worker" / "status.json"
+    try:
+        eventually(lambda: path.exists() and json.loads(path.read_text())["state"] == "idle", SWAP_S)
+        os.close(master)
+        assert process.wait(30) == 0
+        assert json.loads(path.read_text())["state"] == "stopped"
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait(10)
+
+
+# The terminal becomes the controlling one of the new session, as that of a shell is.
+AT_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from worker.cli import main
+sys.exit(main())
+"""

@@ -10,8 +10,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
-from wsgiref.simple_server import WSGIServer
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,6 +26,9 @@ from prometheus_client.registry import Collector
 
 from worker.logs import get_log
 from worker.reasons import ReasonCode
+
+if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
 
 PREFIX = "digit_worker"
 HOST = "127.0.0.1"
