@@ -6,6 +6,7 @@ thread of its own; the driver gets a reader that is ready, and the next batch is
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0  # between two looks at the model's files
 WORLD_RETRY_S = 15.0
+
+# Loading is a second of Python. Each time a reading thread comes back from OpenCV it would wait for the usual
+# 5 ms until the loading thread lets it go on, a dozen times a picture.
+LOADING_SWITCH_S = 0.0005
 
 # What a running worker can take over. Every other key waits for a restart, new ones too.
 LIVE_KEYS = frozenset(
@@ -114,6 +119,7 @@ class Changes:
         self._on_ready = on_ready
         self._watch = ModelWatch(served)
         self._loader = ThreadPoolExecutor(1, "model-loading")
+        self._switch_s = sys.getswitchinterval()
         self._try: _Try | None = None
         self._try_again = False  # asked for while another try was on its way
         self._is_reloading = False
@@ -220,12 +226,14 @@ class Changes:
         self._watch.note_try(found, now_s)
         self._not_told = None
         settings, card = self.serving.settings, self.serving.card
+        sys.setswitchinterval(LOADING_SWITCH_S)
         future = self._loader.submit(self._sources.other_model, settings, card)
         future.add_done_callback(lambda _: self._wake())
         self._try = _Try(settings, found, is_asked_for, time.monotonic(), future)
 
     def _end(self, ended: _Try, now_s: float) -> None:
         self._try = None
+        sys.setswitchinterval(self._switch_s)
         if self._try_again:
             self._try_again = False
             self._begin(signature_of(self.serving.settings.model), now_s, is_asked_for=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import sys
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
@@ -22,7 +22,7 @@ class ChangeSignals:
         wake: Wake,
         hang_up: Callable[[], None],
         *,
-        is_at_terminal: Callable[[], bool] = lambda: os.isatty(2),
+        is_at_terminal: Callable[[], bool] = lambda: sys.stderr.isatty(),  # noqa: PLW0108 - what it is then
     ) -> None:
         self._wake = wake
         self._hang_up = hang_up
