@@ -1,6 +1,6 @@
 """What a crowded outbox costs: publishing a batch, looking for old originals, telling the status.
 
-    python -m benchmarks.crowded_outbox [--records 200000] [--batches 40] [--folder DIR]
+    python -m benchmarks.upkeep.crowded_outbox [--records 200000] [--batches 40] [--folder DIR]
 
 Fills a flat outbox with so many records and originals, and publishes batches of 64 and of 1 before and after, with
 the outbox's own code and nothing else: no model, no watcher. Prints milliseconds, the median and the longest.
@@ -32,7 +32,7 @@ PICTURE = AnnotatedPicture(b"\x89PNG" + b"x" * 2000, ".png")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.crowded_outbox", description=__doc__.splitlines()[0]
+        prog="python -m benchmarks.upkeep.crowded_outbox", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--records", type=int, default=200_000, help="that lie there already")
     parser.add_argument("--batches", type=int, default=40, help="of each size, before and after")
