@@ -21,10 +21,20 @@ if TYPE_CHECKING:
 
 def load_model(settings: Settings) -> Classifier:
     """The model of `settings`, verified, loaded, warm, and giving the answers it once gave; or ModelError."""
+    return _loaded(Bundle.open(settings.model), settings)
+
+
+def load_other_model(settings: Settings, served: Card) -> Classifier | None:
+    """The model of `settings` as `load_model` gives it, or None where it is the one of the card `served`."""
+    bundle = Bundle.open(settings.model)
+    return None if bundle.card == served else _loaded(bundle, settings)
+
+
+def _loaded(bundle: Bundle, settings: Settings) -> Classifier:
     from worker.recognition.classifier import Classifier
 
-    classifier = Classifier.load(Bundle.open(settings.model), threads=settings.reader_threads)
-    normalizer_of(classifier.card)
+    normalizer_of(bundle.card)
+    classifier = Classifier.load(bundle, threads=settings.reader_threads)
     classifier.self_test()
     return classifier
 

@@ -184,7 +184,12 @@ def run(options: argparse.Namespace) -> int:
     settings = _settings(options)
     configure_logs(settings.log_level, settings.log_format)
     with native_words_kept_apart(os.environ) as native_words:
-        return run_worker(settings, once=options.once, on_heartbeat=native_words.tidy)
+        return run_worker(
+            settings,
+            once=options.once,
+            read_settings=lambda: _settings(options),
+            on_heartbeat=native_words.tidy,
+        )
 
 
 def predict(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
 from typing import Literal, TextIO
 
@@ -39,6 +40,24 @@ class _JournalLine:
     ) -> str:
         priority = PRIORITIES.get(str(event.get("level")), PRIORITIES["info"])
         return f"<{priority}>{self._json(logger, name, event)!s}"
+
+
+_last_error: list[dict[str, object]] = []  # at most one
+_NOT_SAID_AGAIN = {"event", "level", "timestamp", "exc_info", "batch"}
+
+
+def last_error() -> dict[str, object] | None:
+    """The last event of level error in this process: `event`, `text` (its fields) and `at_s` (epoch)."""
+    return _last_error[0] if _last_error else None
+
+
+def _remember_error(
+    _logger: object, method: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    if method in ("error", "exception", "critical"):
+        told = "; ".join(f"{key}: {value}" for key, value in fields.items() if key not in _NOT_SAID_AGAIN)
+        _last_error[:] = [{"event": str(fields.get("event")), "text": told[:500], "at_s": time.time()}]
+    return fields
 
 
 class _Stderr:
@@ -74,6 +93,7 @@ def configure_logs(
     pretty = form == "console" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _remember_error,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

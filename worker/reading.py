@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -159,7 +160,10 @@ class Reader:
         if len(items) <= 2:
             return in_steps(items)
         chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
-        return list(chain.from_iterable(self._pool.map(in_steps, chunks)))
+        # Each chunk takes along what is bound to the log lines of this batch.
+        contexts = [copy_context() for _ in chunks]
+        done = self._pool.map(lambda context, chunk: context.run(in_steps, chunk), contexts, chunks)
+        return list(chain.from_iterable(done))
 
     def _see_safely(self, arrival: Arrival) -> _Seen | Answer:
         """`_see`, whatever a picture brings about in a library: one picture must not end the worker."""

@@ -18,9 +18,12 @@ from worker.shipped import MODEL, shipped_folder
 PREFIX = "DIGIT_WORKER_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"  # which file to read; no key of it
 _PATHS = ("inbox", "outbox", "model")
+_METRICS_WORDS = ("auto", "none")  # values of metrics_file that are no path
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Interval = Annotated[float, Field(gt=0, le=86_400)]
+Days = Annotated[float, Field(gt=0, le=36_500)]
+Megabytes = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Settings(BaseModel):
@@ -62,6 +65,21 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
     heartbeat_s: Interval = 2.0
+    metrics_file: Annotated[str, Field(min_length=1)] = "auto"
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+
+    # What is kept
+    keep_done_days: Days | None = None
+    keep_done_mb: Megabytes | None = None
+    keep_failed_days: Days | None = None
+    keep_failed_mb: Megabytes | None = None
+
+    @property
+    def metrics_path(self) -> Path | None:
+        """Where the figures for Prometheus are written, or None where they are not."""
+        if self.metrics_file == "auto":
+            return self.outbox / ".digit-worker" / "metrics.prom"
+        return None if self.metrics_file == "none" else Path(self.metrics_file)
 
     @property
     def reader_threads(self) -> int:
@@ -173,6 +191,9 @@ def _resolved(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
     for key in _PATHS:
         if isinstance(resolved.get(key), str) and resolved[key]:
             resolved[key] = Path(os.path.abspath(base / Path(resolved[key]).expanduser()))
+    metrics = resolved.get("metrics_file")
+    if isinstance(metrics, str) and metrics and metrics not in _METRICS_WORDS:
+        resolved["metrics_file"] = os.path.abspath(base / Path(metrics).expanduser())
     return resolved
 
 

@@ -96,11 +96,12 @@ def folders(tmp_path: Path) -> Path:
 
 
 def write_config(folder: Path, *lines: str) -> Path:
-    """The configuration of a test: three lines and what else is given."""
+    """The configuration of a test: three lines and what else is given; a `model` among it goes first."""
     config = folder / "config.yaml"
-    config.write_text(
-        "\n".join(["inbox: inbox", "outbox: outbox", f"model: {ROOT / 'models' / 'digits'}", *lines]) + "\n"
+    shipped = (
+        [] if any(line.startswith("model:") for line in lines) else [f"model: {ROOT / 'models' / 'digits'}"]
     )
+    config.write_text("\n".join(["inbox: inbox", "outbox: outbox", *shipped, *lines]) + "\n")
     return config
 
 

@@ -26,6 +26,7 @@ from worker.recognition.card import Card
 from worker.service.daemon import _Ring
 from worker.service.driver import Driver
 from worker.service.signals import Wake
+from worker.service.upkeep import Upkeep
 from worker.settings import Settings
 
 CARD = Card(name="none", sha256="0" * 64, input_shape=(28, 28), outputs="softmax")
@@ -217,3 +218,23 @@ def test_waiting_for_a_slow_disk_costs_no_processor_time(
     bench.start()
     bench.wait_for(["a.png"])
     assert time.process_time() - before_s < 0.7
+
+
+def test_old_originals_go_while_pictures_come_and_records_stay(bench: Bench) -> None:
+    first = [f"{number}.png" for number in range(9)]
+    bench.drop(*first)  # five bytes each
+    bench.start()
+    bench.wait_for(first)
+    settings = Settings(inbox=bench.inbox, outbox=bench.records, keep_done_mb=0.00001)
+    bench.driver._upkeep = Upkeep(settings, time.monotonic() - 100)
+    late = [f"late-{number}.png" for number in range(9)]
+    bench.drop(*late)
+    bench.wait_for(late)
+    done = bench.records / "done"
+    end_s = time.monotonic() + 15
+    while len([name for name in first if (done / name).exists()]) > 2:
+        assert time.monotonic() < end_s, sorted(os.listdir(done))
+        time.sleep(0.01)
+    bench.end()
+    assert all((bench.records / f"{name}.json").exists() for name in first + late)
+    assert bench.driver.tally.read == 18

@@ -32,7 +32,9 @@ def test_an_empty_file_means_the_defaults_beside_it(tmp_path: Path) -> None:
 
 def test_the_shipped_file_says_every_default_as_the_code_has_it() -> None:
     shipped = yaml.safe_load((ROOT / "config.yaml").read_text())
-    optional = {"accept_threshold", "digit_threshold", "expect"}  # nothing, or what the model's card says
+    # What the model's card says, or nothing, or no limit, if left out.
+    keeping = {f"keep_{folder}_{unit}" for folder in ("done", "failed") for unit in ("days", "mb")}
+    optional = {"accept_threshold", "digit_threshold", "expect"} | keeping
     assert set(shipped) == set(Settings.model_fields) - optional
     defaults = Settings()
     for key, value in shipped.items():
@@ -122,3 +124,17 @@ def test_numbers_that_mean_nothing_are_refused(tmp_path: Path, text: str) -> Non
 
 def test_without_a_file_the_shipped_defaults_lie_below_the_given_folder(tmp_path: Path) -> None:
     assert shipped_settings(tmp_path, {}).model == tmp_path / "models" / "digits"
+
+
+def test_the_file_of_the_metrics_is_a_word_or_a_path_relative_to_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    found = []
+    for value in ("auto", "none", "figures/digits.prom", "/var/lib/x.prom"):
+        config.write_text(f"outbox: out\nmetrics_file: {value}\n")
+        found.append(load_settings(config, {}).metrics_path)
+    assert found == [
+        tmp_path / "out" / ".digit-worker" / "metrics.prom",
+        None,
+        tmp_path / "figures" / "digits.prom",
+        Path("/var/lib/x.prom"),
+    ]

@@ -338,6 +338,9 @@ class Folder(Protocol):
     def is_blocked(self, name: str, sight: Sight) -> bool:
         """Say whether the entry could not be moved out of the folder it lies in."""
 
+    def change_ignore(self, ignore: IgnoreRules) -> None:
+        """Follow other ignore rules from now on."""
+
 
 class Inbox:
     """The folder on disk, seen through the ignore rules; names are paths below it."""
@@ -350,6 +353,10 @@ class Inbox:
         self._root = os.path.realpath(root)
         self._ignore = ignore
         self._leasing_device = _leasing_device(self._root)
+
+    def change_ignore(self, ignore: IgnoreRules) -> None:
+        """Follow other ignore rules from the next walk or look on."""
+        self._ignore = ignore
 
     def walk(self) -> Walk:
         """Start a walk over the pictures that could be moved away once they are answered.

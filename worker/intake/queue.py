@@ -17,7 +17,16 @@ from enum import Enum
 from operator import itemgetter
 from typing import Protocol
 
-from worker.intake.arrivals import Arrival, BlockedFolder, Folder, Kind, SettleRule, Sight, Watched
+from worker.intake.arrivals import (
+    Arrival,
+    BlockedFolder,
+    Folder,
+    IgnoreRules,
+    Kind,
+    SettleRule,
+    Sight,
+    Watched,
+)
 
 # --- hints -----------------------------------------------------------------------------------------------
 
@@ -276,6 +285,14 @@ class Intake:
         self.blocked: dict[str, BlockedFolder] = {}
 
     # What the driver tells
+
+    def change_rule(self, rule: SettleRule) -> None:
+        """Judge by another rule from now on; what waits on a timer is judged anew when that is over."""
+        self._rule = rule
+
+    def change_ignore(self, ignore: IgnoreRules) -> None:
+        """Leave other names alone from the next scan on; what waits and is ignored then counts as vanished."""
+        self._folder.change_ignore(ignore)
 
     def look(self, hinted: Hinted, now_s: float) -> None:
         """Follow the hints. WorldError when the inbox is gone or cannot be read."""

@@ -27,6 +27,8 @@ from worker.vision.page import TILE_PX
 # through the matrix product); loading makes sure of it and falls back to the largest size alone.
 CHUNK_SIZES = (64, 16, 4)
 
+_has_loaded: list[bool] = []  # one entry for each model that was loaded in this process
+
 
 def plan_chunks(count: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
     """The chunks in which so many tiles are run: pairs of tiles taken and the size they are filled up to.
@@ -68,8 +70,10 @@ class Classifier:
         Takes seconds: TensorFlow is imported here. Call it after every fork. The number of threads is
         fixed by the first load in a process. Raises ModelError.
         """
-        with quiet_tensorflow():
+        # Only the first load is talkative. A later one may happen beside other threads, whose log is to flow.
+        with contextlib.nullcontext() if _has_loaded else quiet_tensorflow():
             engine = _TensorFlowEngine(bundle, threads)
+        _has_loaded.append(True)
         return Classifier(bundle.card, engine)
 
     def logits(self, tiles: Tiles) -> Logits:

@@ -14,20 +14,25 @@ from worker import __version__
 from worker.delivery.lock import FolderLock
 from worker.delivery.outbox import Outbox
 from worker.errors import ExitCode, FoldersError, WorldError
-from worker.intake.arrivals import IgnoreRules, Inbox, SettleRule
+from worker.intake.arrivals import IgnoreRules, Inbox
 from worker.intake.queue import Hints, Intake
 from worker.intake.watcher import Watcher
 from worker.logs import get_log
+from worker.service.changes import Changes, Serving, Sources
 from worker.service.doctor import folder_problem
-from worker.service.driver import Driver
+from worker.service.driver import Driver, settle_rule
+from worker.service.figures import Figures
 from worker.service.health import starting_status, write_status
 from worker.service.liveness import Liveness
+from worker.service.model_watch import signature_of
 from worker.service.pause import Pause
+from worker.service.requests import ChangeSignals
 from worker.service.signals import StopSignals, Wake
 from worker.service.systemd import Notifier
 from worker.settings import Settings
 
 if TYPE_CHECKING:
+    from worker.reading import Reader
     from worker.recognition.classifier import Classifier
 
 
@@ -35,11 +40,13 @@ def run_worker(
     settings: Settings,
     *,
     once: bool,
+    read_settings: Callable[[], Settings] | None = None,
     notifier: Notifier | None = None,
     on_heartbeat: Callable[[], None] = lambda: None,
 ) -> int:
     """Serve the inbox until a signal asks for the end, or until it is empty; returns the exit code.
 
+    `read_settings` reads the configuration anew when SIGHUP asks for it; without it, it stays as it is.
     `notifier` hears how it goes; without one, the service manager that the environment names. `on_heartbeat`
     is called every few seconds, whenever the status is written.
 
@@ -59,6 +66,7 @@ def run_worker(
         notifier = notifier or Notifier.from_environment(os.environ, os.getpid())
         stack.callback(notifier.close)
         liveness = Liveness(notifier)
+        signals = stack.enter_context(ChangeSignals(wake, stop.hang_up))
         waiting = _Waiting(stop, wake, liveness)
         locks = [FolderLock(folder) for folder in (settings.inbox, settings.outbox)]
         for lock in locks:
@@ -73,7 +81,10 @@ def run_worker(
         stack.callback(outbox.close)
         if not waiting.until_possible(lambda: _recover(outbox)):
             return _ended_by(stop)
-        driver = _driver(settings, locks, outbox, wake, stop, stack, waiting, liveness)
+        read_settings = read_settings or (lambda: settings)
+        driver = _driver(
+            settings, locks, outbox, wake, stop, stack, waiting, liveness, signals, read_settings
+        )
         if driver is None:
             return _ended_by(stop)
         driver.on_heartbeat = on_heartbeat
@@ -93,32 +104,57 @@ def _driver(
     stack: ExitStack,
     waiting: _Waiting,
     liveness: Liveness,
+    signals: ChangeSignals,
+    read_settings: Callable[[], Settings],
 ) -> Driver | None:
     """A driver with everything it needs, all of which `stack` will close; None when asked to stop first."""
     liveness.notifier.status("loading the model")
     liveness.beat()
-    from worker.assembly import load_model, reader_for  # TensorFlow, seconds
+    from worker.assembly import load_model, load_other_model, reader_for  # TensorFlow, seconds
 
     loaded: list[Classifier] = []
+    served = signature_of(settings.model)
     if not waiting.until_possible(lambda: loaded.append(load_model(settings))):
         return None
     model = loaded[0]
-    reader = reader_for(
-        settings,
-        model,
-        str(settings.inbox),
-        crosses_mounts=outbox.crosses_mounts(),
-        on_step=liveness.reading.step,
+    crosses_mounts = outbox.crosses_mounts()
+
+    def make_reader(settings: Settings, model: Classifier) -> Reader:
+        return reader_for(
+            settings,
+            model,
+            str(settings.inbox),
+            crosses_mounts=crosses_mounts,
+            on_step=liveness.reading.step,
+        )
+
+    reader = make_reader(settings, model)
+    sources = Sources(read_settings, load_other_model, make_reader)
+    changes = Changes(
+        Serving(settings, model, reader),
+        sources,
+        signals,
+        served,
+        wake=wake.set,
+        on_reloading=liveness.notifier.reloading,
+        on_ready=liveness.notifier.ready,
     )
-    stack.callback(reader.close)
+    stack.callback(lambda: changes.serving.reader.close())  # noqa: PLW0108 - the one that serves at the end
+    stack.callback(changes.close)
     hints = Hints(arrived=_Ring(wake))
     watcher = Watcher(settings.inbox, hints, mode=settings.watch, poll_interval_s=settings.poll_interval_s)
     stack.callback(watcher.stop)
     if not waiting.until_possible(watcher.start):
         return None
-    rule = SettleRule(settings.settle_s, max(settings.settle_s, settings.incomplete_after_s))
-    intake = Intake(Inbox(settings.inbox, IgnoreRules(settings.ignore), liveness.beat), rule)
-    driver = Driver(settings, locks, intake, hints, watcher, reader, outbox, model.card, wake, stop, liveness)
+    inbox = Inbox(settings.inbox, IgnoreRules(settings.ignore), liveness.beat)
+    intake = Intake(inbox, settle_rule(settings))
+    figures = Figures(settings)
+    stack.callback(figures.close)
+    figures.serve()
+    driver = Driver(
+        settings, locks, intake, hints, watcher, reader, outbox, model.card, wake, stop, liveness,
+        changes=changes, figures=figures,
+    )  # fmt: skip
     stack.callback(driver.close)
     return driver
 

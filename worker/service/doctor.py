@@ -2,61 +2,78 @@
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from worker import __version__
+from worker.delivery.names import printable
 from worker.errors import ExitCode, ModelError
-from worker.service.health import is_running
+from worker.service.health import LOCK_FILE, is_running, read_status
 from worker.settings import Settings
 
-LIBRARIES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "watchdog", "pydantic", "structlog")
+LIBRARIES = (
+    "tensorflow", "keras", "numpy", "opencv-python-headless", "watchdog", "pydantic", "structlog", "pyyaml",
+    "prometheus-client",
+)  # fmt: skip
 LOW_SPACE_BYTES = 200 * 1024**2
 LOW_INODES = 10_000
+MAX_RECORDS = 20_000  # that are looked at for the newest one
+CLOCK_SLACK_S = 60.0
+UNIT = "digit-worker.service"
 EARLIEST_YEAR_S = 1_735_689_600  # 2025: a clock before that was never set
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: `ok`, a `warning`, or an `error`, and what to do about it."""
+    """One thing that was looked at, and what to do about it.
 
-    level: Literal["ok", "warning", "error"]
+    `error`: it will not work. `warning`: it works, but not as it should, or not for long. `note`: it works,
+    and can be had better. `ok`: nothing to do.
+    """
+
+    level: Literal["ok", "note", "warning", "error"]
     what: str
     advice: str = ""
 
 
 def show_findings(settings: Settings, *, as_json: bool) -> int:
-    """Print what was found; 1 when something has to be mended (warnings alone are fine)."""
+    """Print what was found; 1 when there is an error or a warning."""
     findings = list(examine(settings))
+    counts = Counter(finding.level for finding in findings)
     if as_json:
         print(
             json.dumps([{"level": f.level, "what": f.what, "advice": f.advice} for f in findings], indent=2)
         )
     else:
-        signs = {"ok": "ok     ", "warning": "WARNING", "error": "ERROR  "}
+        signs = {"ok": "ok     ", "note": "note   ", "warning": "WARNING", "error": "ERROR  "}
         for finding in findings:
             print(f"{signs[finding.level]} {finding.what}")
             if finding.advice:
                 print(f"        -> {finding.advice}")
-        errors = sum(finding.level == "error" for finding in findings)
-        warnings = sum(finding.level == "warning" for finding in findings)
-        print(f"\n{errors} to mend, {warnings} to think about, {len(findings) - errors - warnings} fine.")
-    return ExitCode.FINDINGS if any(finding.level == "error" for finding in findings) else ExitCode.FINE
+        fine = counts["ok"] + counts["note"]
+        print(f"\n{counts['error']} to mend, {counts['warning']} to think about, {fine} fine.")
+    return ExitCode.FINDINGS if counts["error"] or counts["warning"] else ExitCode.FINE
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """All findings, the cheap ones first."""
     checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-        _python, _clock, _folders, _space, _mounts, _watching, _worker, _model,
+        _python, _clock, _folders, _space, _mounts, _watching, _worker, _unit, _model,
     )  # fmt: skip
     for check in checks:
         yield from check(settings)
@@ -89,10 +106,36 @@ def _python(settings: Settings) -> Iterator[Finding]:
 
 
 def _clock(settings: Settings) -> Iterator[Finding]:
-    import time
-
-    if time.time() < EARLIEST_YEAR_S:
+    now_s = time.time()
+    newest = None if folder_problem(settings.outbox) else newest_record(settings.outbox)
+    if now_s < EARLIEST_YEAR_S:
         yield Finding("error", "The clock of this machine was never set.", "Set it; records carry its time.")
+    elif newest is not None and newest[1] > now_s + CLOCK_SLACK_S:
+        yield Finding(
+            "warning",
+            f"The record {printable(newest[0])} was written {newest[1] - now_s:.0f} s from now: the clock went back.",
+            "Let the machine keep its time by NTP; records carry it, and are sorted by it.",
+        )
+    else:
+        yield Finding("ok", f"the clock says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+
+
+def newest_record(outbox: Path) -> tuple[str, float] | None:
+    """Name and time of the newest record right in the outbox; None where there is none.
+
+    Sub-folders are left out, and of a very full outbox the rest: this is to be quick.
+    """
+    newest: tuple[str, float] | None = None
+    try:
+        with os.scandir(outbox) as entries:
+            for entry in itertools.islice(entries, MAX_RECORDS):
+                if entry.name.endswith(".json") and entry.is_file(follow_symlinks=False):
+                    written_s = entry.stat(follow_symlinks=False).st_mtime
+                    if newest is None or written_s > newest[1]:
+                        newest = entry.name, written_s
+    except OSError:
+        return newest
+    return newest
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:
@@ -154,7 +197,7 @@ def _mounts(settings: Settings) -> Iterator[Finding]:
             except OSError:
                 Path(probe.name).unlink(missing_ok=True)
                 yield Finding(
-                    "warning",
+                    "note",
                     "inbox and outbox lie on different mounts: originals are copied, not renamed.",
                     "Put both below one folder of one mount; it is faster.",
                 )
@@ -189,12 +232,95 @@ def _watching(settings: Settings) -> Iterator[Finding]:
 
 
 def _worker(settings: Settings) -> Iterator[Finding]:
-    if is_running(settings.outbox):
+    running = is_running(settings.outbox)
+    owner = owner_of(settings.inbox)
+    if running:
         yield Finding("ok", "a worker is running for this outbox (see `digit-worker status`)")
+        status = read_status(settings.outbox) or {}
+        yield from _of_running(status)
+    elif owner is not None:
+        yield Finding(
+            "error",
+            f"the inbox belongs to a worker of another outbox (process {owner}).",
+            "Stop that one, or give one of them another inbox.",
+        )
     else:
-        yield Finding("ok", "no worker is running for this outbox at the moment")
-    if shutil.which("systemctl") is None:
-        yield Finding("ok", "no systemd here: start the worker by hand or with your own supervisor")
+        yield Finding("ok", "no worker is running for this outbox at the moment; both folders are free")
+
+
+def _of_running(status: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the running worker says of itself that somebody should mend."""
+    fault, model, config = status.get("fault"), status.get("model") or {}, status.get("config") or {}
+    if fault:
+        yield Finding(
+            "error", f"the worker is paused: {fault['what']}", "It resumes by itself once that is mended."
+        )
+    if model.get("refused"):
+        yield Finding(
+            "warning",
+            f"a new model is refused: {model['refused']['why']}",
+            "The old one goes on. Put a good one in place, or the old one back.",
+        )
+    if config.get("refused"):
+        yield Finding(
+            "warning",
+            f"the configuration was changed and is refused: {config['refused']['why']}",
+            "Mend it, then reload the worker: it would not start again with it.",
+        )
+    if config.get("awaiting_restart"):
+        keys = ", ".join(config["awaiting_restart"])
+        yield Finding("note", f"changed, but waiting for a restart: {keys}", "Restart the worker.")
+
+
+def owner_of(folder: Path) -> str | None:
+    """The process that holds the lock of `folder` now; None when nobody does, or it cannot be told."""
+    try:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _unit(settings: Settings) -> Iterator[Finding]:
+    """Whether systemd will start the worker after the next boot."""
+    if shutil.which("systemctl") is None or not os.path.isdir("/run/systemd/system"):
+        yield Finding(
+            "note", "no systemd is running here.", "Start the worker by hand or with your own supervisor."
+        )
+        return
+    states = {kind: _unit_state(kind) for kind in ("--system", "--user")}
+    if any(state.startswith("enabled") for state in states.values()):
+        yield Finding("ok", f"the unit {UNIT} is installed and enabled")
+    elif any(state not in ("", "not-found") for state in states.values()):
+        yield Finding(
+            "warning",
+            f"the unit {UNIT} is installed but not enabled: it will not start with the machine.",
+            f"systemctl enable --now {UNIT}  (with --user for a user's unit)",
+        )
+    else:
+        yield Finding(
+            "note",
+            f"the unit {UNIT} is not installed.",
+            "See docs/how-to/run-as-a-service.md if the worker is to run by itself.",
+        )
+
+
+def _unit_state(kind: str) -> str:
+    """What systemd says of the unit: enabled, disabled, not-found ...; "" when it does not answer."""
+    try:
+        said = subprocess.run(  # noqa: S603 - three fixed words and a name
+            ["systemctl", kind, "is-enabled", UNIT],  # noqa: S607 - the one of this machine's PATH
+            capture_output=True, text=True, timeout=5, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return said.stdout.strip()
 
 
 def _model(settings: Settings) -> Iterator[Finding]:

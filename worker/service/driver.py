@@ -17,23 +17,28 @@ from concurrent.futures import wait as wait_for
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+import structlog
+
 from worker import __version__
 from worker.delivery.lock import FolderLock
 from worker.delivery.names import printable
 from worker.delivery.outbox import Delivery, Fate, Outbox
 from worker.errors import WorldError
-from worker.intake.arrivals import Arrival
+from worker.intake.arrivals import Arrival, IgnoreRules, SettleRule
 from worker.intake.queue import Hints, Intake
 from worker.intake.watcher import Watcher
-from worker.logs import get_log
+from worker.logs import get_log, last_error
 from worker.outcome import Outcome, Status
 from worker.reading import Answer, Reader
 from worker.recognition.card import Card
+from worker.service.changes import Changes
+from worker.service.figures import Figures
 from worker.service.health import write_status
 from worker.service.liveness import Liveness
 from worker.service.pause import Pause
 from worker.service.signals import StopSignals, Wake
 from worker.service.systemd import Notifier
+from worker.service.upkeep import Upkeep
 from worker.settings import Settings
 
 LONGEST_WAIT_S = 1.0  # between two looks at whether the watcher still lives
@@ -63,10 +68,12 @@ class Tally:
 
 @dataclass(slots=True)
 class _Batch:
-    """A batch on its way: what was taken, when, and what became of it so far."""
+    """A batch on its way: what was taken, when, by which model it is read, and what became of it so far."""
 
+    number: int
     arrivals: list[Arrival]
     taken_at_s: float
+    card: Card
     outcomes: list[Outcome]
 
 
@@ -86,6 +93,9 @@ class Driver:
         wake: Wake,
         stop: StopSignals,
         liveness: Liveness | None = None,
+        *,
+        changes: Changes | None = None,
+        figures: Figures | None = None,
     ) -> None:
         self._settings = settings
         self._locks = locks
@@ -99,6 +109,10 @@ class Driver:
         self._stop = stop
         self._liveness = liveness or Liveness(Notifier(None))
         self._notifier = self._liveness.notifier
+        self._changes = changes
+        self._figures = figures or Figures(settings)
+        self._upkeep = Upkeep(settings, time.monotonic())
+        self._batches = 0
         self._log = get_log()
         self._pause = Pause()
         self.tally = Tally()
@@ -142,6 +156,7 @@ class Driver:
         while True:
             now_s = time.monotonic()
             self._collect(now_s)
+            self._change(now_s)
             if self._stop.stop_requested:
                 if self._is_drained():
                     break
@@ -152,6 +167,8 @@ class Driver:
             if once and self._is_empty():
                 break
             self._flush_when_idle()
+            if self._pause.what is None and self._delivering is None:
+                self._upkeep.go_on(now_s, self._delivery_thread)
             self._beat(now_s)
             self._wake.wait(self._timeout_s(now_s, once=once))
         self._end()
@@ -184,6 +201,31 @@ class Driver:
             self._log.warning("folder_blocked", folder=printable(folder), why=blocked[folder].reason)
         self._blocked_said = set(blocked)
 
+    # --- changing -----------------------------------------------------------------------------------
+
+    def _change(self, now_s: float) -> None:
+        """Take over another model or other settings; the batch in work is read to its end by what took it."""
+        serving = self._changes.step(now_s) if self._changes is not None else None
+        if serving is None:
+            return
+        if serving.reader is not self._reader:
+            self._reader_thread.submit(self._reader.close)
+        self._reader, self._card = serving.reader, serving.card
+        if serving.settings is not self._settings:
+            self._follow(serving.settings, now_s)
+
+    def _follow(self, settings: Settings, now_s: float) -> None:
+        """Follow other settings; which keys may differ is said in `changes.LIVE_KEYS`."""
+        before, self._settings = self._settings, settings
+        self._intake.change_rule(settle_rule(settings))
+        if settings.ignore != before.ignore:
+            self._intake.change_ignore(IgnoreRules(settings.ignore))
+            self._next_scan_s = now_s
+        self._next_scan_s = min(self._next_scan_s, now_s + settings.rescan_s)
+        self._upkeep.change(settings, now_s)
+        self._figures.change(settings)
+        self._next_beat_s = now_s
+
     # --- reading ------------------------------------------------------------------------------------
 
     def _start_reading(self, now_s: float) -> None:
@@ -192,9 +234,11 @@ class Driver:
             return
         arrivals = self._intake.take(self._settings.batch_size, now_s)
         if arrivals:
-            future = self._reader_thread.submit(self._reader.read, arrivals)
+            self._batches += 1
+            batch = _Batch(self._batches, arrivals, now_s, self._card, [])
+            future = self._reader_thread.submit(_read, self._reader, batch)
             future.add_done_callback(lambda _: self._wake.set())
-            self._reading = (_Batch(arrivals, now_s, []), future)
+            self._reading = (batch, future)
 
     def _collect(self, now_s: float) -> None:
         """Take what the two threads have finished."""
@@ -264,7 +308,7 @@ class Driver:
                 return
         batch = self._read.popleft()
         future = self._delivery_thread.submit(
-            self._outbox.commit, batch.outcomes, self._card.name, self._card.sha256
+            self._outbox.commit, batch.outcomes, batch.card.name, batch.card.sha256
         )
         future.add_done_callback(lambda _: self._wake.set())
         self._delivering = (batch, future)
@@ -273,6 +317,7 @@ class Driver:
     def _settle(self, batch: _Batch, deliveries: Sequence[Delivery], now_s: float) -> None:
         """Tell intake and log what became of a batch."""
         counts = {status.value: 0 for status in Status}
+        answered: list[Outcome] = []
         for outcome, delivery in zip(batch.outcomes, deliveries, strict=True):
             if delivery.fate is Fate.CHANGED:
                 self._intake.changed(outcome.arrival, now_s)
@@ -281,26 +326,40 @@ class Driver:
                 self._intake.stuck(outcome.arrival, now_s)  # answered by an earlier run
                 continue
             counts[outcome.status.value] += 1
+            answered.append(outcome)
             if delivery.fate is Fate.STUCK:
                 self._intake.stuck(outcome.arrival, now_s)
                 self._log.warning("original_stuck", name=printable(outcome.arrival.name))
             else:
                 self._intake.finished(outcome.arrival)
-            if outcome.status is Status.FAILED and outcome.reason is not None:
-                self._log.warning(
-                    "picture_failed", name=printable(outcome.arrival.name), reason=outcome.reason.code
-                )
+            self._tell_of(outcome, delivery, batch)
         self.tally.read += counts["read"]
         self.tally.review += counts["review"]
         self.tally.failed += counts["failed"]
-        took_ms = round((time.monotonic() - batch.taken_at_s) * 1000)
+        took_s = time.monotonic() - batch.taken_at_s
+        self._figures.batch(answered, took_s, now_s)
         self._log.info(
             "batch",
+            batch=batch.number,
+            model=batch.card.sha256[:12],
             files=sum(counts.values()),
             **counts,
-            took_ms=took_ms,
+            took_ms=round(took_s * 1000),
             waiting=self._intake.counts.waiting,
         )
+
+    def _tell_of(self, outcome: Outcome, delivery: Delivery, batch: _Batch) -> None:
+        """Leave a line that leads to the record: always for what failed, otherwise at the level debug."""
+        ids = {
+            "batch": batch.number,
+            "name": printable(outcome.arrival.name),
+            "record": None if delivery.record is None else printable(delivery.record),
+        }
+        reason = None if outcome.reason is None else outcome.reason.code
+        if outcome.status is Status.FAILED:
+            self._log.warning("picture_failed", **ids, reason=reason)
+        else:
+            self._log.debug("picture_answered", **ids, status=outcome.status.value, reason=reason)
 
     def _try_again(self, now_s: float) -> None:
         """See whether the world is well again; delivery's own try is the next commit."""
@@ -378,6 +437,8 @@ class Driver:
     def _timeout_s(self, now_s: float, *, once: bool) -> float:
         """How long nothing needs to be done unless something happens."""
         moments = [self._next_beat_s, now_s + LONGEST_WAIT_S, self._next_scan_s]
+        if self._delivering is None:
+            moments.append(self._upkeep.next_s())
         if self._pause.what is not None:
             moments = [self._next_beat_s]
             if self._delivering is None and self._flushing is None and self._reading is None:
@@ -463,6 +524,7 @@ class Driver:
                 "overflows": self._watcher.overflows,
             },
             "oldest_waiting_s": self._intake.oldest_waiting_since_s(),
+            "rates": self._figures.rates(time.monotonic()),
             "model": {"name": self._card.name, "sha256": self._card.sha256},
             "watcher": {
                 "mode": self._watcher.mode,
@@ -477,8 +539,22 @@ class Driver:
             "fault": None
             if self._pause.what is None
             else {"what": self._pause.what, "since_s": self._pause.since_s},
+            "last_error": last_error(),
+            **(self._changes.report() if self._changes is not None else {}),
         }
+        self._figures.publish(status, is_last=state == "stopped")
         try:
             write_status(self._settings.outbox, status)
         except OSError as error:
             self._log.debug("status_not_written", why=str(error))
+
+
+def settle_rule(settings: Settings) -> SettleRule:
+    """The rule that says when a file is ready."""
+    return SettleRule(settings.settle_s, max(settings.settle_s, settings.incomplete_after_s))
+
+
+def _read(reader: Reader, batch: _Batch) -> list[Answer]:
+    """Read a batch; every line that is logged meanwhile carries its number."""
+    with structlog.contextvars.bound_contextvars(batch=batch.number):
+        return reader.read(batch.arrivals)

@@ -57,11 +57,14 @@ def starting_status() -> dict[str, Any]:
         "written_at_s": now_s,
         "counts": dict.fromkeys(keys, 0),
         "oldest_waiting_s": None,
+        "rates": {"per_s_1min": 0.0, "per_s_15min": 0.0},
         "model": None,
         "watcher": None,
         "blocked": {},
         "stuck": [],
         "fault": None,
+        "last_error": None,
+        "config": None,
     }
 
 
@@ -113,7 +116,7 @@ def show_status(settings: Settings, *, as_json: bool) -> int:
 
 
 def describe(status: Mapping[str, Any]) -> list[str]:
-    """The status in words, a line each."""
+    """The status in words, a line each; that of an older version, which says less, as well."""
     counts = status["counts"]
     process = (
         f"process {status['pid']}, up {_ago(status['started_at_s'])},"
@@ -130,20 +133,61 @@ def describe(status: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"left alone: {counts['foreign']:,} files of other kinds, {counts['linked_folders']:,} links to folders"
         )
+    rates = status.get("rates")
+    if rates:
+        lines.append(
+            f"answered a second: {rates['per_s_1min']:.2f} over 1 min, {rates['per_s_15min']:.2f} over 15 min"
+        )
     if status["oldest_waiting_s"] is not None:
         lines.append(f"oldest waiting for {_ago(status['oldest_waiting_s'])}")
-    if status["model"]:
-        lines.append(f"model {status['model']['name']} ({str(status['model']['sha256'])[:12]})")
+    lines += _of_model_and_config(status)
     if status["watcher"]:
         sign = "" if status["watcher"]["alive"] else " - NOT ALIVE"
         lines.append(f"watching by {status['watcher']['mode']}{sign}")
+        if status["watcher"]["fallback"]:
+            lines.append(f"  {status['watcher']['fallback']}")
+    if counts["unannounced"] or counts["overflows"]:
+        lines.append(
+            f"found by rescans alone: {counts['unannounced']:,} files; events were lost {counts['overflows']:,} times"
+        )
     lines += [f"blocked: {folder}: {why}" for folder, why in status["blocked"].items()]
     lines += [f"cannot be moved out of the inbox: {name}" for name in status["stuck"]]
     if status["fault"]:
         lines.append(
             f"paused: {status['fault']['what']} (for {_ago(status['fault']['since_s'])}; it resumes by itself)"
         )
+    error = status.get("last_error")
+    if error:
+        lines.append(f"last error {_ago(error['at_s'])} ago: {error['event']}: {_in_one_line(error['text'])}")
     return lines
+
+
+def _of_model_and_config(status: Mapping[str, Any]) -> list[str]:
+    lines = []
+    model, config = status["model"], status.get("config")
+    if model:
+        since = f", for {_ago(model['since_s'])}" if "since_s" in model else ""
+        lines.append(f"model {model['name']} ({str(model['sha256'])[:12]}){since}")
+        if model.get("is_loading"):
+            lines.append("  another one is being loaded")
+        if model.get("refused"):
+            lines.append(
+                f"  A NEW ONE IS REFUSED since {_ago(model['refused']['since_s'])}: {model['refused']['why']}"
+            )
+    if config:
+        if config["refused"]:
+            lines.append(
+                f"THE NEW CONFIGURATION IS REFUSED since {_ago(config['refused']['since_s'])}:"
+                f" {_in_one_line(config['refused']['why'])}"
+            )
+        if config["awaiting_restart"]:
+            lines.append(f"waiting for a restart: {', '.join(config['awaiting_restart'])}")
+        lines.append(f"log level {config['log_level']}")
+    return lines
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _ago(moment_s: float) -> str:

@@ -56,6 +56,11 @@ class StopSignals:
         """Whether one of the two has come."""
         return self.received is not None
 
+    def hang_up(self) -> None:
+        """Ask for a drain as SIGTERM does, because the terminal is gone."""
+        self.received = signal.SIGHUP
+        self._wake.set()
+
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._old[number] = signal.signal(number, self._handle)

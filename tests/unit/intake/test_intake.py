@@ -31,6 +31,7 @@ class Desk:
     writers: dict[str, bool | None] = field(default_factory=dict)
     closed_doors: set[str] = field(default_factory=set)
     blocked: dict[str, BlockedFolder] = field(default_factory=dict)
+    ignore: IgnoreRules = field(default_factory=IgnoreRules)
     ticks: int = 0
     looks: int = 0
 
@@ -52,19 +53,22 @@ class Desk:
         del self.sights[name]
 
     def walk(self) -> Walk:
-        return DeskWalk("", IgnoreRules(), desk=self)
+        return DeskWalk("", self.ignore, desk=self)
 
     def look(self, name: str) -> Sight | None:
         self.looks += 1
         if name in self.closed_doors:
             raise PermissionError(name)
-        return self.sights.get(name) if is_picture(name) else None
+        return self.sights.get(name) if is_picture(name) and not self.ignore.ignores(name) else None
 
     def has_writer(self, name: str, sight: Sight) -> bool | None:
         return self.writers.get(name)
 
     def is_blocked(self, name: str, sight: Sight) -> bool:
         return (name.rpartition("/")[0] or ".") in self.blocked
+
+    def change_ignore(self, ignore: IgnoreRules) -> None:
+        self.ignore = ignore
 
 
 @dataclass
@@ -75,7 +79,8 @@ class DeskWalk(Walk):
         self.blocked = dict(self.desk.blocked)
         for name, sight in list(self.desk.sights.items()):
             folder = name.rpartition("/")[0] or "."
-            if name.startswith(below) and is_picture(name) and folder not in self.blocked:
+            is_ours = is_picture(name) and not self.ignore.ignores(name)
+            if name.startswith(below) and is_ours and folder not in self.blocked:
                 yield name, sight.inode
 
 
@@ -696,3 +701,26 @@ class AnyOrder(RuleBasedStateMachine):
 
 AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
+
+
+def test_what_a_new_rule_ignores_leaves_the_queue_and_comes_back_with_it(desk: Desk, intake: Intake) -> None:
+    for name in ("draft-a.png", "draft-b.png", "c.png"):
+        desk.put(name)
+    intake.scan(100.0)
+    assert names(intake.take(1, 101.0)) == ["draft-a.png"]  # in work: it is finished as it was begun
+    intake.change_ignore(IgnoreRules(["draft-*"]))
+    intake.scan(101.0)
+    assert names(intake.take(8, 102.0)) == ["c.png"]
+    assert intake.counts.vanished == 1
+    assert_balanced(intake)
+    intake.change_ignore(IgnoreRules())
+    intake.scan(103.0)
+    assert names(intake.take(8, 110.0)) == ["draft-b.png"]
+
+
+def test_a_new_settle_rule_holds_for_what_waits_on_a_timer(desk: Desk, intake: Intake) -> None:
+    desk.put("a.png")
+    intake.scan(100.0)
+    intake.change_rule(SettleRule(settle_s=5.0, incomplete_after_s=30.0))
+    assert intake.take(8, 101.5) == []
+    assert names(intake.take(8, 105.0)) == ["a.png"]
