@@ -235,9 +235,13 @@ def _new_configuration(shipped: str, folder: Path) -> str:
 
 
 def _unit(wish: Wish, settings: Settings, config: Path) -> Unit:
+    metrics = settings.metrics_path
+    is_elsewhere = metrics is not None and not metrics.is_relative_to(settings.outbox)
     return Unit(
-        this_program(), config, settings.inbox, settings.outbox, wish.account, wish.group, wish.of_user
-    )
+        this_program(), config, settings.inbox, settings.outbox, wish.account, wish.group, wish.of_user,
+        writable=[metrics.parent] if metrics is not None and is_elsewhere else [],
+        listens=settings.metrics_port > 0,
+    )  # fmt: skip
 
 
 def _problems(settings: Settings, config: Path) -> list[str]:

@@ -124,6 +124,22 @@ def test_a_changed_configuration_is_kept_and_its_folders_are_used(places: Places
         install(Wish(folder=tmp_path), places, machine, {})
 
 
+def test_the_unit_lets_figures_out_where_the_configuration_asks_for_them(
+    places: Places, tmp_path: Path
+) -> None:
+    places.config.parent.mkdir()
+    base = f"inbox: {tmp_path}/srv/in\noutbox: {tmp_path}/srv/out\n"
+    for more, has_network, is_listed in (
+        ("", False, False),
+        (f"metrics_port: 9100\nmetrics_file: {tmp_path}/figures/digits.prom\n", True, True),
+    ):
+        places.config.write_text(base + more)
+        install(Wish(), places, FakeMachine(), {})
+        said = places.unit.read_text()
+        assert ("IPAddressAllow=localhost" in said) == has_network
+        assert (f"ReadWritePaths=-{tmp_path}/figures\n" in said) == is_listed
+
+
 def test_existing_folders_keep_their_rights(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
     inbox = places.folder / "inbox"
     inbox.mkdir(parents=True)
