@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from worker.delivery.disk import HIDDEN, digest_of, rename_fresh
-from worker.delivery.names import DONE, FAILED, printable
+from worker.delivery.names import DONE, FAILED, MARK_LENGTHS, file_names, printable
 from worker.delivery.shelf import Shelved, shelved_records
 from worker.errors import ExitCode, FoldersError
 
@@ -136,12 +136,13 @@ def _original_of(outbox: Path, shelved: Shelved) -> str | None:
 def _places(shelved: Shelved) -> Iterator[str]:
     """Where the original may lie: under its own name, or under the one that carries the record's mark."""
     folder = os.path.dirname(shelved.path)
-    ending = os.path.splitext(shelved.name)[1]
-    stem = os.path.basename(shelved.path).removesuffix(".json")
-    marked = stem + ending
     plain = os.path.basename(shelved.name)
-    order = (plain, marked) if stem == plain else (marked, plain)
-    for name in order:
+    stem = os.path.basename(shelved.path).removesuffix(".json")
+    mark = stem.rpartition(".")[2]
+    # A name without a mark may end like one; then both names are looked at, and the bytes decide.
+    is_mark = len(mark) in MARK_LENGTHS and not mark.strip("0123456789abcdef")
+    names = [file_names(plain, None, mark).original] if is_mark and stem != plain else []
+    for name in (*names, plain):
         for kept in (FAILED, DONE):
             yield os.path.join(kept, folder, name)
 

@@ -18,11 +18,14 @@ from worker.intake.arrivals import IgnoreRules, Inbox, SettleRule
 from worker.intake.queue import Hints, Intake
 from worker.intake.watcher import Watcher
 from worker.logs import get_log
+from worker.service.dock import CarefulReader, Dock
 from worker.service.doctor import folder_problem
 from worker.service.driver import Driver
 from worker.service.health import starting_status, write_status
+from worker.service.ledger import Ledger
 from worker.service.pause import Pause
 from worker.service.signals import StopSignals, Wake
+from worker.service.trials import Trials
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,7 +62,10 @@ def run_worker(settings: Settings, *, once: bool) -> int:
         stack.callback(outbox.close)
         if not waiting.until_possible(lambda: _recover(outbox)):
             return _ended_by(stop)
-        driver = _driver(settings, locks, outbox, wake, stop, stack, waiting)
+        ledger = Ledger(settings.outbox)
+        if not waiting.until_possible(lambda: _take_over(ledger)):
+            return _ended_by(stop)
+        driver = _driver(settings, locks, outbox, ledger, wake, stop, stack, waiting)
         if driver is None:
             return _ended_by(stop)
         driver.run(once=once)
@@ -73,6 +79,7 @@ def _driver(
     settings: Settings,
     locks: Sequence[FolderLock],
     outbox: Outbox,
+    ledger: Ledger,
     wake: Wake,
     stop: StopSignals,
     stack: ExitStack,
@@ -94,7 +101,11 @@ def _driver(
         return None
     rule = SettleRule(settings.settle_s, max(settings.settle_s, settings.incomplete_after_s))
     intake = Intake(Inbox(settings.inbox, IgnoreRules(settings.ignore)), rule)
-    driver = Driver(settings, locks, intake, hints, watcher, reader, outbox, model.card, wake, stop)
+    labels = len(model.card.labels)
+    trials = Trials(str(settings.inbox), reader.settings, labels, settings.trial_limit_s, wake.set)
+    dock = Dock(intake, ledger, trials)
+    careful = CarefulReader(reader, ledger)
+    driver = Driver(settings, locks, intake, hints, watcher, careful, outbox, model.card, wake, stop, dock)
     stack.callback(driver.close)
     return driver
 
@@ -110,6 +121,12 @@ class _Ring:
 
     def clear(self) -> None:
         """Nothing: results and signals use the same wake, and theirs must not be lost."""
+
+
+def _take_over(ledger: Ledger) -> None:
+    suspects = ledger.take_over()
+    if suspects:
+        get_log().warning("suspects", files=suspects)
 
 
 def _recover(outbox: Outbox) -> None:

@@ -26,8 +26,10 @@ from worker.intake.queue import Hints, Intake
 from worker.intake.watcher import Watcher
 from worker.logs import get_log
 from worker.outcome import Outcome, Status
-from worker.reading import Answer, Reader
+from worker.reading import Answer
+from worker.reasons import ReasonCode
 from worker.recognition.card import Card
+from worker.service.dock import AnyReader, Dock
 from worker.service.health import write_status
 from worker.service.pause import Pause
 from worker.service.signals import StopSignals, Wake
@@ -75,11 +77,12 @@ class Driver:
         intake: Intake,
         hints: Hints,
         watcher: Watcher,
-        reader: Reader,
+        reader: AnyReader,
         outbox: Outbox,
         card: Card,
         wake: Wake,
         stop: StopSignals,
+        dock: Dock | None = None,
     ) -> None:
         self._settings = settings
         self._locks = locks
@@ -91,6 +94,7 @@ class Driver:
         self._card = card
         self._wake = wake
         self._stop = stop
+        self._dock = dock
         self._log = get_log()
         self._pause = Pause()
         self.tally = Tally()
@@ -119,6 +123,8 @@ class Driver:
 
     def close(self) -> None:
         """Let the threads go."""
+        if self._dock is not None:
+            self._dock.close()
         self._reader_thread.shutdown()
         self._delivery_thread.shutdown()
 
@@ -132,6 +138,7 @@ class Driver:
         while True:
             now_s = time.monotonic()
             self._collect(now_s)
+            self._follow_trials(now_s)
             if self._stop.stop_requested:
                 if self._is_drained():
                     break
@@ -180,11 +187,19 @@ class Driver:
         """Hand the next batch to the reader, if it is free and delivery is not far behind."""
         if self._reading is not None or self._read or self._pause.what is not None:
             return
-        arrivals = self._intake.take(self._settings.batch_size, now_s)
+        is_idle = not self._intake.counts.ready
+        arrivals = self._dock.next_alone(now_s, is_idle=is_idle) if self._dock is not None else []
+        arrivals = arrivals or self._intake.take(self._settings.batch_size, now_s)
         if arrivals:
             future = self._reader_thread.submit(self._reader.read, arrivals)
             future.add_done_callback(lambda _: self._wake.set())
             self._reading = (_Batch(arrivals, now_s, []), future)
+
+    def _follow_trials(self, now_s: float) -> None:
+        """Have the convicts of the trials answered."""
+        outcomes = self._dock.convicts(now_s) if self._dock is not None else []
+        if outcomes:
+            self._read.append(_Batch([outcome.arrival for outcome in outcomes], now_s, outcomes))
 
     def _collect(self, now_s: float) -> None:
         """Take what the two threads have finished."""
@@ -228,6 +243,8 @@ class Driver:
                 outcomes.append(answer)
             elif answer.why in ("unfinished", "disk_error"):
                 self._intake.unfinished(answer.arrival, now_s)
+            elif answer.why == "suspect" and self._dock is not None:
+                self._dock.take_in(answer.arrival)
             elif answer.why == "changed":
                 self._intake.changed(answer.arrival, now_s)
             else:
@@ -276,6 +293,8 @@ class Driver:
                 self._log.warning("original_stuck", name=printable(outcome.arrival.name))
             else:
                 self._intake.finished(outcome.arrival)
+            if self._dock is not None and outcome.reason and outcome.reason.code is ReasonCode.CRASHED_READER:
+                self._dock.answered(outcome.arrival.name)
             if outcome.status is Status.FAILED and outcome.reason is not None:
                 self._log.warning(
                     "picture_failed", name=printable(outcome.arrival.name), reason=outcome.reason.code
@@ -367,6 +386,9 @@ class Driver:
             deadline_s = self._intake.next_deadline(now_s)
             if deadline_s is not None:
                 moments.append(deadline_s)
+            trial_s = self._dock.next_deadline() if self._dock is not None else None
+            if trial_s is not None:
+                moments.append(trial_s)
         return max(0.0, min(moments) - time.monotonic())
 
     def _beat(self, now_s: float) -> None:
@@ -422,6 +444,7 @@ class Driver:
                 "waiting": counts.waiting,
                 "in_work": counts.in_work,
                 "held": counts.held,
+                "on_trial": counts.aside,
                 "stuck": counts.stuck,
                 "foreign": counts.foreign,
                 "linked_folders": counts.linked_folders,

@@ -45,7 +45,7 @@ def starting_status() -> dict[str, Any]:
     """What is said before the first look: nothing is known yet but who is starting."""
     now_s = time.time()
     keys = (
-        "seen", "published", "read", "review", "failed", "vanished", "waiting", "in_work", "held", "stuck",
+        "seen", "published", "read", "review", "failed", "vanished", "waiting", "in_work", "held", "on_trial", "stuck",
         "foreign", "linked_folders", "blocked_folders", "unannounced", "overflows",
     )  # fmt: skip
     return {
