@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from worker import __version__
@@ -47,6 +47,7 @@ class Tally:
     read: int = 0
     review: int = 0
     failed: int = 0
+    answered_before: int = 0  # by an earlier run, which could not move the original
 
     @property
     def published(self) -> int:
@@ -55,7 +56,7 @@ class Tally:
 
     def as_dict(self) -> dict[str, int]:
         """The numbers, for log and status."""
-        return {"published": self.published, **asdict(self)}
+        return {"published": self.published, "read": self.read, "review": self.review, "failed": self.failed}
 
 
 @dataclass(slots=True)
@@ -286,6 +287,7 @@ class Driver:
                 continue
             if delivery.fate is Fate.STUCK and delivery.record is None:
                 self._intake.stuck(outcome.arrival, now_s)  # answered by an earlier run
+                self.tally.answered_before += 1
                 continue
             counts[outcome.status.value] += 1
             if delivery.fate is Fate.STUCK:
@@ -440,6 +442,7 @@ class Driver:
             "counts": {
                 "seen": counts.seen,
                 **self.tally.as_dict(),
+                "answered_before": self.tally.answered_before,
                 "vanished": counts.vanished,
                 "waiting": counts.waiting,
                 "in_work": counts.in_work,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,7 +16,7 @@ from worker.reading import Answer, NotYet
 from worker.reasons import Reason, ReasonCode
 from worker.service.dock import OTHERS_FIRST, VOID_TRIES, CarefulReader, Dock
 from worker.service.ledger import Ledger
-from worker.service.trials import Finding, Verdict
+from worker.service.trials import Finding, Trials, Verdict
 
 
 class Folder:
@@ -96,8 +96,8 @@ class Scene:
         self.intake = Intake(self.folder, SettleRule(0, 0))
         self.ledger = Ledger(outbox)
         self.ledger.take_over()
-        self.trials: Any = FakeTrials()
-        self.dock = Dock(self.intake, self.ledger, self.trials)
+        self.trials = FakeTrials()
+        self.dock = Dock(self.intake, self.ledger, cast("Trials", self.trials))
         self.echo = Echo()
         self.reader = CarefulReader(self.echo, self.ledger)
 
@@ -112,7 +112,7 @@ class Scene:
             self.ledger._begin(arrivals)
             self.ledger = Ledger(Path(self.ledger._path).parents[1])
             self.ledger.take_over()
-        self.dock = Dock(self.intake, self.ledger, self.trials)
+        self.dock = Dock(self.intake, self.ledger, cast("Trials", self.trials))
         self.reader = CarefulReader(self.echo, self.ledger)
         return arrivals
 
