@@ -171,11 +171,11 @@ class Audit:
         is_failed = shelved.record["status"] == "failed"
         right, wrong = (FAILED, DONE) if is_failed else (DONE, FAILED)
         size_bytes = shelved.record["source"].get("bytes")
-        found = {kept: self._originals_in(shelved, kept, size_bytes) for kept in (right, wrong)}
-        if found[wrong] and not found[right]:
+        misplaced = self._originals_in(shelved, wrong, size_bytes)  # hardly ever any, so nothing is hashed
+        if misplaced and not self._originals_in(shelved, right, size_bytes):
             yield Misfit(
                 "misplaced_original", shelved.path,
-                f"says {shelved.record['status']}, but its original is {printable(found[wrong][0])}.",
+                f"says {shelved.record['status']}, but its original is {printable(misplaced[0])}.",
                 f"Move the original to {right}/, or have the picture answered anew with `digit-worker retry`.",
             )  # fmt: skip
 

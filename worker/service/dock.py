@@ -68,6 +68,10 @@ class Dock:
         """End the trials."""
         self._trials.close()
 
+    def probe(self) -> None:
+        """Raise WorldError while names cannot be noted."""
+        self._ledger.probe()
+
     def take_in(self, arrival: Arrival) -> None:
         """Keep a suspect apart and have it tried."""
         self._intake.set_aside(arrival)

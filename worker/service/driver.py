@@ -159,10 +159,11 @@ class Driver:
     def _look(self, now_s: float) -> None:
         """Follow hints and clocks. A fault of the world starts a pause."""
         try:
+            # First of all: in a folder that is not ours (any more) nothing has vanished, and nothing is new.
+            self._own_the_folders()
             self._intake.look(self._hints.take(), now_s)
             if now_s >= self._next_watch_s:
                 self._next_watch_s = now_s + LONGEST_WAIT_S
-                self._own_the_folders()
                 if not self._watcher.is_alive():
                     self._watch_again()
             if now_s >= self._next_scan_s:
@@ -343,6 +344,8 @@ class Driver:
         self._own_the_folders()
         if self._outbox.needs_recovery:
             self._delivery_thread.submit(self._outbox.recover).result()
+        if self._dock is not None:
+            self._dock.probe()
 
     def _flush_when_idle(self) -> None:
         """Make what was published durable and clear the log as soon as there is nothing else to do."""

@@ -92,6 +92,11 @@ class Ledger:
                 self._acquitted.discard(name)
                 self._append([b"C", os.fsencode(name)])
 
+    def probe(self) -> None:
+        """Raise WorldError while nothing can be written."""
+        with self._lock, self._world():
+            self._append([b"P"])
+
     @contextlib.contextmanager
     def noted(self, arrivals: Sequence[Arrival]) -> Iterator[None]:
         """Keep the names on disk while the body runs; WorldError where they cannot be written."""
