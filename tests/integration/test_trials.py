@@ -22,6 +22,7 @@ from worker.outcome import Outcome
 from worker.reading import ReadingSettings
 from worker.reasons import ReasonCode
 from worker.recognition.decision import Thresholds
+from worker.service import trials
 from worker.service.trials import Finding, Trials, Verdict
 from worker.vision.decoding import Limits
 from worker.vision.normalization import NormalizerSettings
@@ -108,6 +109,14 @@ def message(verdict: Verdict) -> str:
     return verdict.answer.reason.message
 
 
+def test_the_child_that_the_worker_starts_reads_what_is_good(tmp_path: Path) -> None:
+    court = Court(tmp_path, command=trials.COMMAND)
+    court.submit("good.png")
+    verdict = court.verdicts(1)["good.png"]
+    court.trials.close()
+    assert verdict.finding is Finding.LIVED, verdict
+
+
 def test_a_picture_that_a_child_survives_is_acquitted(court: Court) -> None:
     court.submit("good.png")
     assert court.verdicts(1)["good.png"].finding is Finding.LIVED
@@ -155,10 +164,10 @@ def test_a_child_that_is_killed_from_outside_convicts_nobody(court: Court, numbe
 
 
 def test_a_child_that_somebody_stops_convicts_nobody(tmp_path: Path) -> None:
-    court = Court(tmp_path, limit_s=3.0)
+    court = Court(tmp_path, limit_s=6.0)
     court.submit("waits.png", hostile.HANG)
     child = court.child()
-    time.sleep(1.5)
+    time.sleep(3.0)  # until it reads
     os.kill(child, signal.SIGSTOP)
     verdict = court.verdicts(1)["waits.png"]
     court.trials.close()

@@ -1,6 +1,6 @@
 """The child process of a trial: reads one suspect after the other, as the worker would, and says that it lived.
 
-Started with `python -m`, never forked from the worker: a process that has imported TensorFlow has threads.
+Started anew, never forked from the worker: a process that has imported TensorFlow has threads.
 """
 
 from __future__ import annotations
@@ -153,7 +153,3 @@ def _fetch(root: str, arrival: Arrival, limit_bytes: int) -> None:
         pass
     finally:
         os.close(handle)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

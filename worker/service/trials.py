@@ -24,7 +24,9 @@ from worker.logs import get_log
 from worker.reading import Answer, ReadingSettings, crashed
 from worker.service.trial_child import TrialSettings
 
-COMMAND: tuple[str, ...] = (sys.executable, "-m", "worker.service.trial_child")
+# Not `-m`: the module would be `__main__` there, and its classes others than those that are sent to it.
+_ENTRY = "import sys; from worker.service.trial_child import main; sys.exit(main())"
+COMMAND: tuple[str, ...] = (sys.executable, "-c", _ENTRY)
 START_S = 60.0  # until the child is ready, on a machine that is busy starting
 PATIENCE = 10  # times the limit that a child may take which got no processor time, or waits for a disk
 _SLICE_S = 0.1
