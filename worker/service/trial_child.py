@@ -40,6 +40,10 @@ class TrialSettings:
     parent: int
 
 
+def nothing_expected(_name: str) -> None:
+    """Say that nothing is expected of a picture of that name."""
+
+
 class _NoModel:
     """Stands for the model: says nothing about any tile. What the network does, its input cannot change."""
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import worker
 from worker.intake.arrivals import Arrival
 from worker.logs import get_log
 from worker.reading import Answer, ReadingSettings, crashed
-from worker.service.trial_child import TrialSettings
+from worker.service.trial_child import TrialSettings, nothing_expected
 
 # Not `-m`: the module would be `__main__` there, and its classes others than those that are sent to it.
 _ENTRY = "import sys; from worker.service.trial_child import main; sys.exit(main())"
@@ -95,6 +95,8 @@ class Trials:
         self._memory_bytes = (
             _BYTES_BESIDE + _BYTES_A_PIXEL * reading.limits.max_pixels + 4 * reading.limits.max_file_bytes
         )
+        # What is expected of a picture is no matter of its bytes, and functions cannot be sent.
+        reading = replace(reading, expected=nothing_expected)
         self._settings = TrialSettings(root, reading, labels, limit_s, self._memory_bytes, os.getpid())
         self._ready = ready
         self._command = tuple(command or COMMAND)
@@ -134,8 +136,12 @@ class Trials:
                 if child.is_lost:
                     child.end()
                     child = None
-            except OSError as error:  # no process or pipe to be had, now
-                verdict = Verdict(arrival, Finding.VOID, error.strerror or str(error))
+            except (
+                Exception
+            ) as error:  # no process to be had now, or a bug of ours: no evidence in either case
+                verdict = Verdict(arrival, Finding.VOID, f"{type(error).__name__}: {error}")
+                if child is not None:
+                    child.end()
                 child = None
             if self._is_over.is_set():
                 break
@@ -179,10 +185,14 @@ class _Child:
             cwd="/",
             start_new_session=True,
         )
-        self._send(settings)
-        if self._word(START_S) != "ready":
+        try:
+            self._send(settings)
+            if self._word(START_S) != "ready":
+                self.end()
+                raise OSError(f"the trial process did not start ({_ending(self._process.returncode)})")
+        except BaseException:
             self.end()
-            raise OSError(None, f"the trial process did not start ({_ending(self._process.returncode)})")
+            raise
 
     def tried(self, arrival: Arrival, limit_s: float) -> _Lost | None:
         """Have one suspect read; None when the child lived, otherwise how it was lost."""
