@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,8 @@ class Ledger:
     def __init__(self, outbox: Path) -> None:
         self._path = os.path.join(os.path.abspath(outbox), LEDGER_FILE)
         self._lock = threading.Lock()
-        self._number = 0
+        self._number = time.time_ns()  # those of an earlier process may still stand in the file
+        self._is_old = False
         self._open: set[int] = set()
         self._suspects: dict[str, Suspect] = {}
         self._acquitted: set[str] = set()
@@ -62,7 +64,8 @@ class Ledger:
     def take_over(self) -> int:
         """Read what an earlier process left, once, before the first batch; returns how many are suspects.
 
-        Raises WorldError where the file can be neither read nor written.
+        Raises WorldError where the file cannot be read. One that cannot be written anew now (a full disk) is
+        kept, and written anew before a later batch.
         """
         with self._lock, self._world():
             try:
@@ -70,7 +73,9 @@ class Ledger:
             except FileNotFoundError:
                 content = b""
             self._suspects = {suspect.name: suspect for suspect in suspects_in(content)}
-            self._rewrite()
+            self._is_old = bool(content)
+            with contextlib.suppress(OSError):
+                self._rewrite_if_needed()
             return len(self._suspects)
 
     def suspicion_of(self, arrival: Arrival) -> Suspect | None:
@@ -108,8 +113,7 @@ class Ledger:
 
     def _begin(self, arrivals: Sequence[Arrival]) -> int:
         with self._lock, self._world():
-            if not self._open and self._size_bytes() > _ROTATE_BYTES:
-                self._rewrite()
+            self._rewrite_if_needed()
             self._number += 1
             # What stands here is what holds if this process dies now.
             lines = "\0".join(
@@ -147,8 +151,10 @@ class Ledger:
         except FileNotFoundError:
             return 0
 
-    def _rewrite(self) -> None:
-        """Begin a new file that holds the unresolved suspects alone."""
+    def _rewrite_if_needed(self) -> None:
+        """Begin a new file, with the unresolved suspects alone, in the place of an old or a long one."""
+        if self._open or not (self._is_old or self._size_bytes() > _ROTATE_BYTES):
+            return
         records = [_MAGIC] + [
             b"S\0" + os.fsencode(f"{s.inode} {s.size_bytes} {s.mtime_ns} {s.strikes} {s.name}")
             for s in self._suspects.values()
@@ -156,6 +162,7 @@ class Ledger:
         part = self._path + ".part"
         Path(part).write_bytes(_END.join(records) + _END)
         os.replace(part, self._path)
+        self._is_old = False
 
     @contextlib.contextmanager
     def _world(self) -> Iterator[None]:

@@ -187,12 +187,13 @@ class _Child:
         )
         try:
             self._send(settings)
-            if self._word(START_S) != "ready":
-                self.end()
-                raise OSError(f"the trial process did not start ({_ending(self._process.returncode)})")
+            is_ready = self._word(START_S) == "ready"
         except BaseException:
             self.end()
             raise
+        if not is_ready:
+            self.end()
+            raise OSError(f"the trial process did not start ({_ending(self._process.returncode)})")
 
     def tried(self, arrival: Arrival, limit_s: float) -> _Lost | None:
         """Have one suspect read; None when the child lived, otherwise how it was lost."""

@@ -115,6 +115,22 @@ def test_a_missing_hidden_folder_is_a_fault_of_the_world(tmp_path: Path) -> None
         raise AssertionError
 
 
+def test_a_full_disk_at_the_start_keeps_the_suspects(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    die_while_reading(outbox, "a.png")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        ledger = Ledger(outbox)
+        assert ledger.take_over() == 1
+    ledger.acquit("a.png")
+    with ledger.noted([arrival("a.png")]):
+        pass
+    assert Ledger(outbox).take_over() == 0
+
+
 @given(st.binary(max_size=200))
 def test_whatever_lies_there_is_read_without_complaint(content: bytes) -> None:
     assert isinstance(suspects_in(content), list)
