@@ -131,6 +131,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = add("doctor", doctor, "Find what is wrong with this installation, and how to mend it.")
     add_config(sub)
+    sub.add_argument(
+        "--audit",
+        action="store_true",
+        help="hold inbox, outbox, originals and log against each other instead",
+    )
     sub.add_argument("--json", action="store_true", help="as JSON")
 
     sub = add("retry", retry, "Put originals of failed or reviewed pictures back into the inbox.")
@@ -262,6 +267,10 @@ def status(options: argparse.Namespace) -> int:
 
 def doctor(options: argparse.Namespace) -> int:
     """Check the installation; 1 when something has to be mended."""
+    if options.audit:
+        from worker.service.audit import show_audit
+
+        return show_audit(_settings(options), as_json=options.json)
     from worker.service.doctor import show_findings
 
     return show_findings(_settings(options), as_json=options.json)

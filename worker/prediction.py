@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -16,7 +14,7 @@ from worker.delivery.names import file_names, joined, marks, parted, printable
 from worker.delivery.records import Record, record_of
 from worker.errors import ExitCode, UsageError
 from worker.expectation import Expectations
-from worker.intake.arrivals import Arrival, IgnoreRules, Kind, Walk
+from worker.intake.arrivals import Arrival, IgnoreRules, Walk, arrival_at
 from worker.outcome import Outcome, Status
 from worker.settings import Settings
 
@@ -135,28 +133,9 @@ class _Found:
 def _arrival(path: str, *, follow: bool) -> Arrival | None:
     """The entry at `path`; None when it has vanished. Only what the user named himself is followed if a link."""
     try:
-        if follow:
-            path = os.path.realpath(path)
-        status = os.lstat(path)
+        return arrival_at(path, follow=follow)
     except OSError:
         return None
-    kinds = {
-        stat.S_IFREG: Kind.FILE,
-        stat.S_IFLNK: Kind.LINK,
-        stat.S_IFIFO: Kind.FIFO,
-        stat.S_IFSOCK: Kind.SOCKET,
-    }
-    return Arrival(
-        name=path,
-        kind=kinds.get(stat.S_IFMT(status.st_mode), Kind.DEVICE),
-        device=status.st_dev,
-        inode=status.st_ino,
-        size_bytes=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        ctime_ns=status.st_ctime_ns,
-        received_at_s=time.time(),
-        is_final=True,
-    )
 
 
 # --- where it goes --------------------------------------------------------------------------------------

@@ -61,10 +61,14 @@ class ReadingSettings:
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """An arrival without an answer: still being written, changed under our eyes, gone, or on a bad disk."""
+    """An arrival without an answer.
+
+    It is still being written, changed under our eyes, gone, on a bad disk, or suspected of having ended the
+    process that read it before.
+    """
 
     arrival: Arrival
-    why: Literal["unfinished", "changed", "vanished", "disk_error"]
+    why: Literal["unfinished", "changed", "vanished", "disk_error", "suspect"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,11 @@ class Reader:
         self._classifier = _StepByStep(classifier, on_step)
         self._settings = settings
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+
+    @property
+    def settings(self) -> ReadingSettings:
+        """How it reads."""
+        return self._settings
 
     def close(self) -> None:
         """Let the threads go."""
@@ -353,6 +362,20 @@ def _failed(
         picture=None,
         finished_at=datetime.now(UTC),
     )
+
+
+def crashed(root: str, arrival: Arrival, limits: Limits, detail: str) -> Answer:
+    """The answer to a picture that ends whoever reads it; `detail` is a sentence. Its bytes are only hashed."""
+    reason = Reason.of(ReasonCode.CRASHED_READER, detail)
+    try:
+        data = _load(os.path.join(root, arrival.name), arrival, limits)
+    except BadPictureError:  # no longer to be read; the trial's finding is the better reason
+        return _failed(arrival, reason, size_bytes=arrival.size_bytes)
+    except WorldError:
+        return NotYet(arrival, "disk_error")
+    if isinstance(data, NotYet):
+        return data
+    return _failed(arrival, reason, hashlib.sha256(data).hexdigest(), len(data), _size_px(data))
 
 
 _CAPTIONS: dict[ReasonCode, str] = {

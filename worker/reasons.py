@@ -18,6 +18,7 @@ class ReasonCode(StrEnum):
     UNDECODABLE = "undecodable"
     NOT_READABLE = "not_readable"
     NOT_A_FILE = "not_a_file"
+    CRASHED_READER = "crashed_reader"
     # review: a person should look
     NO_INK = "no_ink"
     SEVERAL_DIGITS = "several_digits"
@@ -37,6 +38,8 @@ _ADVICE: dict[ReasonCode, str] = {
     ReasonCode.UNDECODABLE: "The picture is damaged and cannot be decoded. Copy or scan it again.",
     ReasonCode.NOT_READABLE: "The worker may not read this file. Give its user the right to, then drop it again.",
     ReasonCode.NOT_A_FILE: "This is not a regular file, so it was not opened. Drop the picture itself.",
+    ReasonCode.CRASHED_READER: "Open it with another program and save it anew; if that helps, drop the new one."
+    " Please report the picture as a bug.",
     ReasonCode.NO_INK: "No writing was found. If there is some, scan it darker or with more contrast.",
     ReasonCode.SEVERAL_DIGITS: "Digits run into each other and could not be told apart;"
     " please read this picture yourself.",

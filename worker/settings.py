@@ -56,6 +56,8 @@ class Settings(BaseModel):
     digit_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     expect: Annotated[Expectations, PlainValidator(parse_expectations)] | None = None
 
+    trial_limit_s: Annotated[float, Field(gt=0, le=3_600)] = 60.0
+
     # What comes out
     annotate: Literal["all", "review", "none"] = "all"
     annotated_max_side_px: Annotated[int, Field(ge=200, le=10_000)] = 1000

@@ -235,3 +235,30 @@ def test_twenty_thousand_known_files_are_rescanned_in_no_time(tmp_path: Path) ->
     intake.scan(0.0)
     assert time.perf_counter() - start_s < 0.2
     assert intake.counts.waiting == 20_000
+
+
+def test_a_path_that_is_too_long_for_the_system_is_counted_and_named(tmp_path: Path) -> None:
+    part = "d" * 200
+    room = 4095 - len(os.fsencode(tmp_path))
+    depth = room // (len(part) + 1)
+    handle = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for _ in range(depth):
+            os.mkdir(part, dir_fd=handle)
+            below = os.open(part, os.O_RDONLY, dir_fd=handle)
+            os.close(handle)
+            handle = below
+        for name in ("a.png", "x" * 250 + ".png"):
+            os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=handle))
+        intake = intake_of(tmp_path)
+        assert [os.path.basename(name) for name in found(intake)] == ["a.png"]
+        ((folder, blocked),) = intake.blocked.items()
+        assert folder.count("/") == depth - 1
+        assert blocked.pictures == 1
+        assert "4,095" in blocked.reason
+        os.mkdir("e" * 255, dir_fd=handle)  # a folder that cannot be named as a whole
+        intake.scan(2.0)
+        assert len(intake.blocked) == 2
+    finally:
+        os.close(handle)
+        subprocess.run(["rm", "-rf", str(tmp_path / part)], check=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from worker.delivery.disk import sync_folder, write_new_file
 from worker.errors import ExitCode, WorkerError
 
 VERSION = 1
@@ -197,34 +198,6 @@ class Journal:
 
     def _path(self, number: int) -> str:
         return f"{self._folder}/{number:020d}{_ENDING}"
-
-
-def write_new_file(path: str, data: bytes, *, sync: bool) -> None:
-    """Write a file that must not exist yet, whole or not at all as far as errors can tell.
-
-    A failed `fsync` is never tried again on the same file: the kernel may have dropped the pages and marked
-    them clean, so that a second `fsync` reports a success that never was ("fsyncgate", PostgreSQL 2018;
-    Rebello et al., USENIX ATC 2020, "Can Applications Recover from fsync Failures?"). The error goes up,
-    the file is swept, and the next attempt writes a new one.
-    """
-    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
-    try:
-        written = os.write(fd, data)
-        while written < len(data):  # a nearly full disk takes a part, and refuses only the next write
-            written += os.write(fd, data[written:])
-        if sync:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def sync_folder(path: str) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _digest(version: str, body: bytes) -> str:

@@ -27,6 +27,7 @@ class FolderLock:
         self._folder = folder
         self._path = folder / HIDDEN / "lock"
         self._fd: int | None = None
+        self._device: int | None = None
 
     def acquire(self) -> None:
         """Take the lock; raises OwnedElsewhereError naming the owner, FoldersError, or WorldError."""
@@ -50,14 +51,20 @@ class FolderLock:
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd
+        self._device = os.fstat(fd).st_dev
 
     def ensure(self) -> None:
         """Lock the folder that is at this path now, where it is no longer the one that was locked.
 
-        Raises WorldError while there is none, OwnedElsewhereError where somebody else was quicker.
+        Raises WorldError while there is none, OwnedElsewhereError where somebody else was quicker. A folder
+        on another file system that was never a worker's is none: a mount point shows one when its mount is
+        gone, and what is written there is hidden when the mount comes back.
         """
         if self.still_holds():
             return
+        if self._is_bare_mount_point():
+            cause = "it lies on another file system than before and was never used: is it mounted?"
+            raise WorldError(f"using {self._folder}", OSError(errno.ENODEV, cause))
         self.release()
         try:
             self.acquire()
@@ -79,6 +86,13 @@ class FolderLock:
             return os.path.samestat(os.fstat(self._fd), os.stat(self._path))
         except OSError:
             return False
+
+    def _is_bare_mount_point(self) -> bool:
+        try:
+            device = os.stat(self._folder).st_dev
+        except OSError:
+            return False
+        return self._device not in (None, device) and not os.path.lexists(self._path)
 
     def __enter__(self) -> Self:
         self.acquire()

@@ -18,7 +18,7 @@ PICTURE_ENDINGS = (".png", ".jpg")
 _PATH_LIMIT_BYTES = 4095  # PATH_MAX counts the final NUL
 _ENDING_LIMIT_BYTES = 16  # what is longer is a part of the name rather than an ending
 _CUT_SIGN = "~"
-_MARK_LENGTHS = (8, 16, 32, 64)  # hex digits
+MARK_LENGTHS = (8, 16, 32, 64)  # hex digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def marks(digest: str) -> Iterator[str]:
     The end is out of reach in practice; it exists so that no file that somebody puts in the way can make
     a drop unanswerable.
     """
-    for length in _MARK_LENGTHS:
+    for length in MARK_LENGTHS:
         yield digest[:length]
     while True:
         digest = hashlib.sha256(digest.encode()).hexdigest()

@@ -25,6 +25,8 @@ from worker.delivery.disk import (
     require_inbox,
     status_of,
     sync_file_system,
+    sync_folder,
+    write_new_file,
 )
 from worker.delivery.journal import (
     Entry,
@@ -32,8 +34,6 @@ from worker.delivery.journal import (
     Item,
     Journal,
     Publication,
-    sync_folder,
-    write_new_file,
 )
 from worker.delivery.names import DONE, FAILED, NAME_LIMIT_BYTES
 from worker.delivery.publishing import Publishing

@@ -10,8 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from worker.delivery.choosing import Chooser, Drop, none_is_free
-from worker.delivery.disk import ATTEMPTS, IN_THE_WAY, STAGING, rename_making_folders
-from worker.delivery.journal import Entry, Item, Journal, Publication, sync_folder, write_new_file
+from worker.delivery.disk import (
+    ATTEMPTS,
+    IN_THE_WAY,
+    STAGING,
+    rename_making_folders,
+    sync_folder,
+    write_new_file,
+)
+from worker.delivery.journal import Entry, Item, Journal, Publication
 from worker.delivery.names import percent_escaped
 from worker.delivery.records import Record
 

@@ -19,8 +19,9 @@ from worker.delivery.disk import (
     rename_making_folders,
     require_inbox,
     status_of,
+    sync_folder,
 )
-from worker.delivery.journal import Held, Identity, Item, sync_folder
+from worker.delivery.journal import Held, Identity, Item
 from worker.delivery.sameness import has_digest, is_same, same_but_ctime, same_bytes
 from worker.intake.arrivals import Kind
 

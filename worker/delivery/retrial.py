@@ -8,10 +8,11 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from worker.delivery.disk import HIDDEN, digest_of, rename_fresh
-from worker.delivery.names import DONE, FAILED, printable
+from worker.delivery.names import DONE, FAILED, MARK_LENGTHS, file_names, printable
 from worker.delivery.shelf import Shelved, shelved_records
 from worker.errors import ExitCode, FoldersError
 
@@ -64,7 +65,7 @@ def _put_back(inbox: Path, outbox: Path, shelved: Shelved, *, dry_run: bool) -> 
         return None
     outputs = [shelved.path]
     if shelved.record.get("annotated"):
-        outputs.append(_annotated_of(shelved))
+        outputs.append(pictured_in(shelved))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         withdrawn = _withdraw(outbox, outputs)
@@ -102,7 +103,7 @@ def _restore(outbox: Path) -> None:
     for shelved in list(shelved_records(root)):
         outputs = [shelved.path]
         if shelved.record.get("annotated"):
-            outputs.insert(0, _annotated_of(shelved))
+            outputs.insert(0, pictured_in(shelved))
         is_back = _original_of(outbox, shelved) is None
         for path in outputs:
             if not is_back and (root / path).exists():
@@ -113,7 +114,7 @@ def _restore(outbox: Path) -> None:
     shutil.rmtree(root, ignore_errors=True)
 
 
-def _annotated_of(shelved: Shelved) -> str:
+def pictured_in(shelved: Shelved) -> str:
     """The path of the annotated picture; of a name that is no UTF-8 the record's own path has the true bytes."""
     if "name_bytes_hex" not in shelved.record["source"]:
         return str(shelved.record["annotated"])
@@ -124,7 +125,7 @@ def _annotated_of(shelved: Shelved) -> str:
 def _original_of(outbox: Path, shelved: Shelved) -> str | None:
     """Where the original lies, told by its name and, where the record knows it, by its bytes."""
     sha256 = shelved.record["source"].get("sha256")
-    for path in _places(shelved):
+    for path in chain(originals_of(shelved, FAILED), originals_of(shelved, DONE)):
         full = outbox / path
         if not os.path.lexists(full):
             continue
@@ -133,17 +134,17 @@ def _original_of(outbox: Path, shelved: Shelved) -> str | None:
     return None
 
 
-def _places(shelved: Shelved) -> Iterator[str]:
-    """Where the original may lie: under its own name, or under the one that carries the record's mark."""
+def originals_of(shelved: Shelved, kept: str) -> Iterator[str]:
+    """Where in `kept` (done or failed) the original may lie: under the record's mark, or its own name."""
     folder = os.path.dirname(shelved.path)
-    ending = os.path.splitext(shelved.name)[1]
-    stem = os.path.basename(shelved.path).removesuffix(".json")
-    marked = stem + ending
     plain = os.path.basename(shelved.name)
-    order = (plain, marked) if stem == plain else (marked, plain)
-    for name in order:
-        for kept in (FAILED, DONE):
-            yield os.path.join(kept, folder, name)
+    stem = os.path.basename(shelved.path).removesuffix(".json")
+    mark = stem.rpartition(".")[2]
+    # A name without a mark may end like one; then both names are looked at, and the bytes decide.
+    is_mark = len(mark) in MARK_LENGTHS and not mark.strip("0123456789abcdef")
+    if is_mark and stem != plain:
+        yield os.path.join(kept, folder, file_names(plain, None, mark).original)
+    yield os.path.join(kept, folder, plain)
 
 
 def _move(source: Path, target: Path, hidden: Path) -> None:

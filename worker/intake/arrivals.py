@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 import signal
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +20,8 @@ from worker.errors import WorldError
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 HALF_WRITTEN_ENDINGS = (".part", ".tmp")
+PATH_LIMIT_BYTES = 4095  # PATH_MAX counts the final NUL
+_TOO_LONG = f"the paths in it are longer than {PATH_LIMIT_BYTES:,} bytes; move its pictures further up"
 
 # Here a lease that is refused proves a writer. Clients of NFS and SMB refuse leases for reasons of their own.
 LEASES_ARE_HONEST_ON = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "bcachefs", "tmpfs"})
@@ -88,6 +92,27 @@ _KINDS = {
     stat.S_IFCHR: Kind.DEVICE,
     stat.S_IFBLK: Kind.DEVICE,
 }
+
+
+def arrival_at(path: str, *, follow: bool) -> Arrival:
+    """The file at `path` as an arrival that will not change any more; OSError where there is none.
+
+    With `follow` a link is what it leads to; its name is then the true path.
+    """
+    if follow:
+        path = os.path.realpath(path)
+    status = os.lstat(path)
+    return Arrival(
+        name=path,
+        kind=_KINDS.get(stat.S_IFMT(status.st_mode), Kind.DEVICE),
+        device=status.st_dev,
+        inode=status.st_ino,
+        size_bytes=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+        received_at_s=time.time(),
+        is_final=True,
+    )
 
 
 # --- by name ---------------------------------------------------------------------------------------------
@@ -278,12 +303,14 @@ class Walk:
             except OSError as cause:
                 if not folder:
                     raise WorldError(f"reading the folder {self.root}", cause) from cause
-                self.blocked[folder] = BlockedFolder(cause.strerror or str(cause), 0)
+                reason = _TOO_LONG if cause.errno == errno.ENAMETOOLONG else cause.strerror or str(cause)
+                self.blocked[folder] = BlockedFolder(reason, 0)
 
     def _pictures_in(self, folder: str, folders: list[str]) -> Iterator[tuple[str, int]]:
         path = os.path.join(self.root, folder) if folder else self.root
         rights = rights_in(path) if self.must_move else _FREE
-        held = 0
+        room_bytes = PATH_LIMIT_BYTES - len(os.fsencode(path)) - 1
+        held = too_long = 0
         self.on_step()
         with os.scandir(path) as entries:
             for number, entry in enumerate(entries, 1):
@@ -292,13 +319,17 @@ class Walk:
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 if not self._is_picture(entry, name, folders):
                     continue
-                if rights.blocked or (rights.own_only and not _is_own(entry)):
+                if len(os.fsencode(entry.name)) > room_bytes:
+                    too_long += 1
+                elif rights.blocked or (rights.own_only and not _is_own(entry)):
                     held += 1
                 else:
                     yield name, entry.inode()
         if held:
             reason = rights.blocked or "its sticky bit lets only the owner move files out of it"
             self.blocked[folder or "."] = BlockedFolder(reason, held)
+        elif too_long:
+            self.blocked[folder or "."] = BlockedFolder(_TOO_LONG, too_long)
 
     def _is_picture(self, entry: os.DirEntry[str], name: str, folders: list[str]) -> bool:
         """Put the entry where it belongs; True when it is a picture by name."""

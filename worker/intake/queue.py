@@ -184,6 +184,7 @@ class _State(Enum):
     IN_WORK = "in work"  # the reader or delivery has it
     HELD = "held"  # it may not be looked at or moved; the next scan tries again
     STUCK = "stuck"  # answered, but could not be moved away
+    ASIDE = "aside"  # kept apart by the driver, which says when it goes on
 
 
 @dataclass(slots=True, eq=False)
@@ -235,7 +236,7 @@ class Counts:
     """What the intake has seen since it began, and what is there now.
 
     Always `seen == finished + vanished + waiting + in_work`. `finished` counts answers, so what is stuck
-    is among them. `ready` and `held` are parts of `waiting`. `foreign` files, `linked_folders` and
+    is among them. `ready`, `held` and `aside` are parts of `waiting`. `foreign` files, `linked_folders` and
     `blocked` folders are those of the last scan. `unannounced` files were found by a scan after the first
     one, and no event has ever told of them: where they keep coming, events are not to be trusted.
     """
@@ -247,6 +248,7 @@ class Counts:
     in_work: int
     ready: int
     held: int
+    aside: int
     stuck: int
     foreign: int
     linked_folders: int
@@ -280,7 +282,7 @@ class Intake:
         self._stuck: dict[str, Arrival] = {}
         self._scans = 0
         self._seen = self._finished = self._vanished = 0
-        self._in_work = self._held = self._unannounced = 0
+        self._in_work = self._held = self._aside = self._unannounced = 0
         self._foreign = self._linked_folders = 0
         self.blocked: dict[str, BlockedFolder] = {}
 
@@ -385,6 +387,37 @@ class Intake:
         entry.restart(now_s)
         self._meet(entry.name, now_s, closed=bool(entry.heard))
 
+    def set_aside(self, arrival: Arrival) -> None:
+        """Take back an arrival and keep it apart: it waits, and is not given out while it stays as it is."""
+        entry = self._take_back(arrival)
+        entry.state = _State.ASIDE
+        self._aside += 1
+        if entry.heard is not None:
+            self._look_again[entry.name], entry.heard = entry.heard, None
+
+    def bring_back(self, arrival: Arrival, now_s: float) -> None:
+        """End the keeping apart: the arrival is given out again as any other."""
+        entry = self._kept_apart(arrival)
+        if entry is not None:
+            self._leave_state(entry)
+            self._schedule(entry, now_s)
+
+    def take_up(self, arrival: Arrival) -> bool:
+        """End the keeping apart: the arrival is in work; False when it is gone or another version by now."""
+        entry = self._kept_apart(arrival)
+        if entry is None:
+            return False
+        self._leave_state(entry)
+        entry.state, entry.heard = _State.IN_WORK, None
+        self._in_work += 1
+        return True
+
+    def hold_back(self, arrival: Arrival) -> None:
+        """End the keeping apart: the arrival is held until the next scan."""
+        entry = self._kept_apart(arrival)
+        if entry is not None:
+            self._hold(entry)
+
     def stuck(self, arrival: Arrival, now_s: float) -> None:
         """Note that the arrival was answered, but its file may not be moved away.
 
@@ -424,7 +457,7 @@ class Intake:
 
     def oldest_waiting_since_s(self) -> float | None:
         """When the one that waits longest was first seen (seconds since the epoch); None when none waits."""
-        waiting = (_State.SETTLING, _State.READY, _State.HELD)
+        waiting = (_State.SETTLING, _State.READY, _State.HELD, _State.ASIDE)
         return next((e.received_at_s for e in self._entries.values() if e.state in waiting), None)
 
     @property
@@ -438,6 +471,7 @@ class Intake:
             in_work=self._in_work,
             ready=len(self._queue),
             held=self._held,
+            aside=self._aside,
             stuck=len(self._stuck),
             foreign=self._foreign,
             linked_folders=self._linked_folders,
@@ -497,7 +531,8 @@ class Intake:
             self._lose(entry)
             self._admit(entry.name, sight, now_s, closed=closed)
             return
-        if entry.state is _State.STUCK or (entry.state is _State.READY and entry.sight == sight):
+        is_at_rest = entry.state in (_State.READY, _State.ASIDE) and entry.sight == sight
+        if entry.state is _State.STUCK or is_at_rest:
             return
         self._leave_state(entry)
         entry.observe(sight, now_s)
@@ -601,6 +636,8 @@ class Intake:
             self._queue.remove(entry.sight.ctime_ns, entry.name)
         elif entry.state is _State.HELD:
             self._held -= 1
+        elif entry.state is _State.ASIDE:
+            self._aside -= 1
         entry.state = _State.SETTLING
 
     def _hold(self, entry: _Entry) -> None:
@@ -618,6 +655,12 @@ class Intake:
             self._leave_state(entry)
             self._vanished += 1
         del self._entries[entry.name]
+
+    def _kept_apart(self, arrival: Arrival) -> _Entry | None:
+        entry = self._entries.get(arrival.name)
+        if entry is None or entry.state is not _State.ASIDE or entry.sight != _sight_of(arrival):
+            return None
+        return entry
 
     def _take_back(self, arrival: Arrival) -> _Entry:
         entry = self._entries[arrival.name]

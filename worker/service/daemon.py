@@ -19,16 +19,19 @@ from worker.intake.queue import Hints, Intake
 from worker.intake.watcher import Watcher
 from worker.logs import get_log
 from worker.service.changes import Changes, Serving, Sources
+from worker.service.dock import CarefulReader, Dock
 from worker.service.doctor import folder_problem
 from worker.service.driver import Driver, settle_rule
 from worker.service.figures import Figures
 from worker.service.health import starting_status, write_status
+from worker.service.ledger import Ledger
 from worker.service.liveness import Liveness
 from worker.service.model_watch import signature_of
 from worker.service.pause import Pause
 from worker.service.requests import ChangeSignals
 from worker.service.signals import StopSignals, Wake
 from worker.service.systemd import Notifier
+from worker.service.trials import Trials
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,9 +84,12 @@ def run_worker(
         stack.callback(outbox.close)
         if not waiting.until_possible(lambda: _recover(outbox)):
             return _ended_by(stop)
+        ledger = Ledger(settings.outbox)
+        if not waiting.until_possible(lambda: _take_over(ledger)):
+            return _ended_by(stop)
         read_settings = read_settings or (lambda: settings)
         driver = _driver(
-            settings, locks, outbox, wake, stop, stack, waiting, liveness, signals, read_settings
+            settings, locks, outbox, ledger, wake, stop, stack, waiting, liveness, signals, read_settings
         )
         if driver is None:
             return _ended_by(stop)
@@ -99,6 +105,7 @@ def _driver(
     settings: Settings,
     locks: Sequence[FolderLock],
     outbox: Outbox,
+    ledger: Ledger,
     wake: Wake,
     stop: StopSignals,
     stack: ExitStack,
@@ -151,9 +158,12 @@ def _driver(
     figures = Figures(settings)
     stack.callback(figures.close)
     figures.serve()
+    labels = len(model.card.labels)
+    trials = Trials(str(settings.inbox), reader.settings, labels, settings.trial_limit_s, wake.set)
     driver = Driver(
-        settings, locks, intake, hints, watcher, reader, outbox, model.card, wake, stop, liveness,
-        changes=changes, figures=figures,
+        settings, locks, intake, hints, watcher, reader, outbox, model.card, wake, stop,
+        dock=Dock(intake, ledger, trials), careful=lambda reader: CarefulReader(reader, ledger),
+        liveness=liveness, changes=changes, figures=figures,
     )  # fmt: skip
     stack.callback(driver.close)
     return driver
@@ -170,6 +180,12 @@ class _Ring:
 
     def clear(self) -> None:
         """Nothing: results and signals use the same wake, and theirs must not be lost."""
+
+
+def _take_over(ledger: Ledger) -> None:
+    suspects = ledger.take_over()
+    if suspects:
+        get_log().warning("suspects", files=suspects)
 
 
 def _recover(outbox: Outbox) -> None:

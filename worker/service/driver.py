@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
@@ -29,9 +29,11 @@ from worker.intake.queue import Hints, Intake
 from worker.intake.watcher import Watcher
 from worker.logs import get_log, last_error
 from worker.outcome import Outcome, Status
-from worker.reading import Answer, Reader
+from worker.reading import Answer
+from worker.reasons import ReasonCode
 from worker.recognition.card import Card
 from worker.service.changes import Changes
+from worker.service.dock import AnyReader, Dock
 from worker.service.figures import Figures
 from worker.service.health import write_status
 from worker.service.liveness import Liveness
@@ -55,6 +57,7 @@ class Tally:
     read: int = 0
     review: int = 0
     failed: int = 0
+    answered_before: int = 0  # by an earlier run, which could not move the original
 
     @property
     def published(self) -> int:
@@ -63,7 +66,7 @@ class Tally:
 
     def as_dict(self) -> dict[str, int]:
         """The numbers, for log and status."""
-        return {"published": self.published, **asdict(self)}
+        return {"published": self.published, "read": self.read, "review": self.review, "failed": self.failed}
 
 
 @dataclass(slots=True)
@@ -87,13 +90,15 @@ class Driver:
         intake: Intake,
         hints: Hints,
         watcher: Watcher,
-        reader: Reader,
+        reader: AnyReader,
         outbox: Outbox,
         card: Card,
         wake: Wake,
         stop: StopSignals,
-        liveness: Liveness | None = None,
+        dock: Dock | None = None,
         *,
+        careful: Callable[[AnyReader], AnyReader] = lambda reader: reader,
+        liveness: Liveness | None = None,
         changes: Changes | None = None,
         figures: Figures | None = None,
     ) -> None:
@@ -102,7 +107,9 @@ class Driver:
         self._intake = intake
         self._hints = hints
         self._watcher = watcher
-        self._reader = reader
+        self._careful = careful
+        self._reader = careful(reader)
+        self._changing_reader = changes.serving.reader if changes is not None else None
         self._outbox = outbox
         self._card = card
         self._wake = wake
@@ -113,6 +120,7 @@ class Driver:
         self._figures = figures or Figures(settings)
         self._upkeep = Upkeep(settings, time.monotonic())
         self._batches = 0
+        self._dock = dock
         self._log = get_log()
         self._pause = Pause()
         self.tally = Tally()
@@ -142,6 +150,8 @@ class Driver:
 
     def close(self) -> None:
         """Let the threads go."""
+        if self._dock is not None:
+            self._dock.close()
         self._reader_thread.shutdown()
         self._delivery_thread.shutdown()
 
@@ -157,6 +167,7 @@ class Driver:
             now_s = time.monotonic()
             self._collect(now_s)
             self._change(now_s)
+            self._follow_trials(now_s)
             if self._stop.stop_requested:
                 if self._is_drained():
                     break
@@ -178,10 +189,11 @@ class Driver:
     def _look(self, now_s: float) -> None:
         """Follow hints and clocks. A fault of the world starts a pause."""
         try:
+            # First of all: in a folder that is not ours (any more) nothing has vanished, and nothing is new.
+            self._own_the_folders()
             self._intake.look(self._hints.take(), now_s)
             if now_s >= self._next_watch_s:
                 self._next_watch_s = now_s + LONGEST_WAIT_S
-                self._own_the_folders()
                 if not self._watcher.is_alive():
                     self._watch_again()
             if now_s >= self._next_scan_s:
@@ -208,9 +220,12 @@ class Driver:
         serving = self._changes.step(now_s) if self._changes is not None else None
         if serving is None:
             return
-        if serving.reader is not self._reader:
-            self._reader_thread.submit(self._reader.close)
-        self._reader, self._card = serving.reader, serving.card
+        if serving.reader is not self._changing_reader:
+            if self._changing_reader is not None:
+                self._reader_thread.submit(self._changing_reader.close)
+            self._changing_reader = serving.reader
+            self._reader = self._careful(serving.reader)
+        self._card = serving.card
         if serving.settings is not self._settings:
             self._follow(serving.settings, now_s)
 
@@ -232,13 +247,23 @@ class Driver:
         """Hand the next batch to the reader, if it is free and delivery is not far behind."""
         if self._reading is not None or self._read or self._pause.what is not None:
             return
-        arrivals = self._intake.take(self._settings.batch_size, now_s)
+        is_idle = not self._intake.counts.ready
+        arrivals = self._dock.next_alone(now_s, is_idle=is_idle) if self._dock is not None else []
+        arrivals = arrivals or self._intake.take(self._settings.batch_size, now_s)
         if arrivals:
             self._batches += 1
             batch = _Batch(self._batches, arrivals, now_s, self._card, [])
             future = self._reader_thread.submit(_read, self._reader, batch)
             future.add_done_callback(lambda _: self._wake.set())
             self._reading = (batch, future)
+
+    def _follow_trials(self, now_s: float) -> None:
+        """Have the convicts of the trials answered."""
+        outcomes = self._dock.convicts(now_s) if self._dock is not None else []
+        if outcomes:
+            self._batches += 1
+            arrivals = [outcome.arrival for outcome in outcomes]
+            self._read.append(_Batch(self._batches, arrivals, now_s, self._card, outcomes))
 
     def _collect(self, now_s: float) -> None:
         """Take what the two threads have finished."""
@@ -282,6 +307,8 @@ class Driver:
                 outcomes.append(answer)
             elif answer.why in ("unfinished", "disk_error"):
                 self._intake.unfinished(answer.arrival, now_s)
+            elif answer.why == "suspect" and self._dock is not None:
+                self._dock.take_in(answer.arrival)
             elif answer.why == "changed":
                 self._intake.changed(answer.arrival, now_s)
             else:
@@ -324,6 +351,7 @@ class Driver:
                 continue
             if delivery.fate is Fate.STUCK and delivery.record is None:
                 self._intake.stuck(outcome.arrival, now_s)  # answered by an earlier run
+                self.tally.answered_before += 1
                 continue
             counts[outcome.status.value] += 1
             answered.append(outcome)
@@ -333,6 +361,8 @@ class Driver:
             else:
                 self._intake.finished(outcome.arrival)
             self._tell_of(outcome, delivery, batch)
+            if self._dock is not None and outcome.reason and outcome.reason.code is ReasonCode.CRASHED_READER:
+                self._dock.answered(outcome.arrival.name)
         self.tally.read += counts["read"]
         self.tally.review += counts["review"]
         self.tally.failed += counts["failed"]
@@ -391,6 +421,8 @@ class Driver:
         self._own_the_folders()
         if self._outbox.needs_recovery:
             self._delivered(self._outbox.recover)
+        if self._dock is not None:
+            self._dock.probe()
 
     def _delivered(self, work: Callable[[], T]) -> T:
         """What `work` returns on the delivery thread; for as long as it gets on, the watchdog hears so."""
@@ -447,6 +479,9 @@ class Driver:
             deadline_s = self._intake.next_deadline(now_s)
             if deadline_s is not None:
                 moments.append(deadline_s)
+            trial_s = self._dock.next_deadline() if self._dock is not None else None
+            if trial_s is not None:
+                moments.append(trial_s)
         moments.append(self._notifier.next_word_s)
         return max(0.0, min(moments) - time.monotonic())
 
@@ -512,10 +547,12 @@ class Driver:
             "counts": {
                 "seen": counts.seen,
                 **self.tally.as_dict(),
+                "answered_before": self.tally.answered_before,
                 "vanished": counts.vanished,
                 "waiting": counts.waiting,
                 "in_work": counts.in_work,
                 "held": counts.held,
+                "on_trial": counts.aside,
                 "stuck": counts.stuck,
                 "foreign": counts.foreign,
                 "linked_folders": counts.linked_folders,
@@ -554,7 +591,7 @@ def settle_rule(settings: Settings) -> SettleRule:
     return SettleRule(settings.settle_s, max(settings.settle_s, settings.incomplete_after_s))
 
 
-def _read(reader: Reader, batch: _Batch) -> list[Answer]:
+def _read(reader: AnyReader, batch: _Batch) -> list[Answer]:
     """Read a batch; every line that is logged meanwhile carries its number."""
     with structlog.contextvars.bound_contextvars(batch=batch.number):
         return reader.read(batch.arrivals)

@@ -45,8 +45,8 @@ def starting_status() -> dict[str, Any]:
     """What is said before the first look: nothing is known yet but who is starting."""
     now_s = time.time()
     keys = (
-        "seen", "published", "read", "review", "failed", "vanished", "waiting", "in_work", "held", "stuck",
-        "foreign", "linked_folders", "blocked_folders", "unannounced", "overflows",
+        "seen", "published", "read", "review", "failed", "answered_before", "vanished", "waiting", "in_work",
+        "held", "on_trial", "stuck", "foreign", "linked_folders", "blocked_folders", "unannounced", "overflows",
     )  # fmt: skip
     return {
         "state": "starting",
@@ -123,12 +123,25 @@ def describe(status: Mapping[str, Any]) -> list[str]:
         f" last sign of life {_ago(status['written_at_s'])} ago"
     )
     answers = f"read {counts['read']:,}, review {counts['review']:,}, failed {counts['failed']:,}"
-    rest = f"in work {counts['in_work']:,}, vanished {counts['vanished']:,}, seen {counts['seen']:,}"
+    before = counts["answered_before"]
+    books = [
+        f"seen {counts['seen']:,} = answered {counts['published']:,}",
+        *([f"answered before {before:,}"] if before else []),
+        f"vanished {counts['vanished']:,}",
+        f"waiting {counts['waiting']:,}",
+        f"in work {counts['in_work']:,}",
+    ]
     lines = [
         f"{status['state']} since {_ago(status['since_s'])} ({process})",
         f"answered {counts['published']:,}: {answers}",
-        f"waiting {counts['waiting']:,}, {rest}",
+        " + ".join(books),
     ]
+    if counts["unannounced"] or counts["overflows"]:
+        lines.append(
+            f"found by a rescan alone: {counts['unannounced']:,}; the kernel lost events {counts['overflows']:,} times"
+        )
+    if counts["on_trial"]:
+        lines.append(f"on trial, since the worker died while it read them: {counts['on_trial']:,}")
     if counts["foreign"] or counts["linked_folders"]:
         lines.append(
             f"left alone: {counts['foreign']:,} files of other kinds, {counts['linked_folders']:,} links to folders"

@@ -10,9 +10,7 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
-import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +24,7 @@ import numpy.typing as npt
 
 from worker.delivery.names import printable
 from worker.errors import UsageError, WorldError
-from worker.intake.arrivals import Arrival, IgnoreRules, Kind, Walk
+from worker.intake.arrivals import Arrival, IgnoreRules, Walk, arrival_at
 from worker.outcome import Outcome, Status
 from worker.reading import Reader
 from worker.reasons import BadPictureError, UnfinishedError
@@ -321,22 +319,10 @@ class TileSet:
 
 def _arrival(path: Path) -> Arrival:
     """A file as the reader takes it, links followed; UsageError where it is gone."""
-    real = os.path.realpath(path)
     try:
-        status = os.stat(real)
+        return arrival_at(str(path), follow=True)
     except OSError as error:
         raise UsageError(f"{printable(str(path))}: {error.strerror}") from error
-    return Arrival(
-        name=real,
-        kind=Kind.FILE,
-        device=status.st_dev,
-        inode=status.st_ino,
-        size_bytes=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        ctime_ns=status.st_ctime_ns,
-        received_at_s=time.time(),
-        is_final=True,
-    )
 
 
 # --- finding out what a path holds ------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from worker.delivery.names import file_names
 from worker.delivery.retrial import WITHDRAWN, retry
 from worker.delivery.shelf import shelved_records
 from worker.delivery.table import export, parse_time
@@ -110,6 +111,22 @@ def test_retry_finds_the_original_that_carries_a_mark(outbox: Path) -> None:
     assert _retry(outbox, "b.png") == 0
     assert (outbox.parent / "inbox/b.png").read_text() == "bytes of b.png"
     assert (outbox / "failed/b.png").exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".png", "ä" * 125 + ".jpeg", "x" * 246 + ".png"])
+def test_retry_finds_the_original_of_a_long_name_with_and_without_a_mark(outbox: Path, name: str) -> None:
+    data = f"bytes of {name}".encode()
+    mark = hashlib.sha256(data).hexdigest()[:8]
+    for number, names in enumerate((file_names(name, None, mark), file_names(name, None))):
+        record = _shelve(outbox, "short.png")
+        (outbox / "short.png.json").unlink()
+        (outbox / "failed/short.png").unlink()
+        record["source"] = {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        (outbox / names.record).write_text(json.dumps(record))
+        (outbox / "failed" / names.original).write_bytes(data)
+        assert _retry(outbox, name) == 0, number
+        assert (outbox.parent / "inbox" / name).read_bytes() == data
+        (outbox.parent / "inbox" / name).unlink()
 
 
 def test_retry_overwrites_nothing_and_names_what_it_cannot_do(

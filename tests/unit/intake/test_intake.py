@@ -101,7 +101,7 @@ def names(arrivals: Iterable[Arrival]) -> list[str]:
 def assert_balanced(intake: Intake) -> None:
     counts = intake.counts
     assert counts.seen == counts.finished + counts.vanished + counts.waiting + counts.in_work
-    assert counts.ready + counts.held <= counts.waiting
+    assert counts.ready + counts.held + counts.aside <= counts.waiting
 
 
 def test_a_file_found_by_the_first_scan_has_to_settle_like_any_other(desk: Desk, intake: Intake) -> None:
@@ -575,6 +575,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.whole: set[int] = set()  # inodes with an end mark
         self.changed_at_s: dict[str, float] = {}
         self.in_work: dict[str, Arrival] = {}
+        self.aside: dict[str, Arrival] = {}
         self.answered: set[tuple[int, int]] = set()
 
     @rule(name=NAMES, size_bytes=st.sampled_from([0, 50]), is_whole=st.booleans())
@@ -662,6 +663,25 @@ class AnyOrder(RuleBasedStateMachine):
                 del self.desk.sights[arrival.name]
                 self.intake.finished(arrival)
 
+    @precondition(lambda self: self.in_work)
+    @rule(data=st.data())
+    def set_aside(self, data: st.DataObject) -> None:
+        arrival = self.in_work.pop(data.draw(st.sampled_from(sorted(self.in_work))))
+        self.intake.set_aside(arrival)
+        self.aside[arrival.name] = arrival
+
+    @precondition(lambda self: self.aside)
+    @rule(data=st.data(), how=st.sampled_from(["bring back", "take up", "hold back"]))
+    def end_aside(self, data: st.DataObject, how: str) -> None:
+        arrival = self.aside.pop(data.draw(st.sampled_from(sorted(self.aside))))
+        if how == "bring back":
+            self.intake.bring_back(arrival, self.now_s)
+        elif how == "hold back":
+            self.intake.hold_back(arrival)
+        elif self.intake.take_up(arrival):
+            assert arrival.name not in self.in_work
+            self.in_work[arrival.name] = arrival
+
     @rule()
     def move_stuck_away(self) -> None:
         for arrival in self.intake.stuck_arrivals:
@@ -676,6 +696,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.desk.blocked.clear()
+        for arrival in self.aside.values():
+            self.intake.bring_back(arrival, self.now_s)
         for _ in range(4):
             while self.in_work:
                 for name in list(self.in_work):

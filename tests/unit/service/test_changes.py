@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -237,7 +237,7 @@ def test_live_keys_take_effect_and_the_others_are_named(scene: Scene) -> None:
     assert serving is not None
     assert (serving.settings.batch_size, serving.settings.annotate) == (7, "none")
     assert serving.settings.inbox == Path("inbox")
-    assert serving.reader.settings is serving.settings  # type: ignore[attr-defined]
+    assert cast(Any, serving.reader).settings is serving.settings
     assert scene.changes.report()["config"]["awaiting_restart"] == ["inbox", "threads"]
     scene.found = Settings(model=scene.path)
     scene.signals.reload = True
