@@ -16,9 +16,9 @@ import numpy.typing as npt
 from worker.vision.ink import Float
 
 WORKING_PX = 48  # seams are sought at this height at most: finer ones cut no better
-LATERAL = 0.02  # what a step aside costs, in pixels of ink: straight seams first
+LATERAL = 0.2  # what a step aside costs, in pixels of ink: each valley keeps a seam of its own
 MAX_CROSSED = 0.5  # of the height: a seam through more ink than this cuts along a stroke
-APART = 0.08  # of the height: seams closer together than this are one
+APART = 0.06  # of the height: seams closer together than this are one
 SEAMS_PER_SQUARE = 4.5  # so many seams at most for each height of width
 LEAST_SHARE = 0.04  # of the mark's ink on either side of a seam
 CRUMB_SHARE = 0.05  # of a piece's ink: smaller parts, cut off from the rest, are the neighbour's
