@@ -126,11 +126,11 @@ def test_no_ink_gives_no_piece() -> None:
     assert between(np.zeros((5, 5), np.float32), None, None) is None
 
 
-@pytest.mark.parametrize("shape", [(5, 1000), (48, 1000), (600, 1000)])
+@pytest.mark.parametrize("shape", [(5, 1000), (60, 900), (600, 1000)])
 def test_a_mark_as_wide_as_a_page_has_a_bounded_number_of_seams(shape: tuple[int, int]) -> None:
     ink = np.zeros(shape, np.float32)
     ink[:, ::9] = 1
     ink[shape[0] // 2] = 1
     started = time.process_time()
     assert len(find_seams(ink)) <= MAX_SEAMS
-    assert time.process_time() - started < 5  # unbounded, the worst of these would take far longer
+    assert time.process_time() - started < 5
