@@ -28,7 +28,7 @@ OF_SEVERAL = 0.75  # digits that run into each other go up and down: one is so m
 # Of the line's height: below the first a sign is hardly a digit, from the second it may be.
 LOW = (0.34, 0.56)
 # Log-probabilities that a digit comes cut, and in two marks.
-CUT_COST, CROSSED_COST, JOIN_COST = 1.2, 1.5, 0.7
+CUT_COST, CROSSED_COST, JOIN_COST = 0.5, 1.5, 0.7
 WIDEST, TOO_WIDE_COST = 1.2, 6.0  # widths in heights: hardly a digit is wider, lying noughts apart
 SCRAP_COST = 3.0  # for a part of a mark left out, however small: ink that touches a digit is mostly digit
 LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
@@ -72,7 +72,10 @@ def is_storm(probabilities: Floats) -> bool:
     """Whether a page holds a great many marks of which few are digits: specks, print, a pattern, a crowd."""
     if len(probabilities) < STORM_FROM:
         return False
-    return bool(np.median(probabilities[:, :DIGITS].max(axis=1)) < 0.5)
+    likely = probabilities[:, :DIGITS].max(axis=1)
+    if probabilities.shape[1] > SEVERAL:
+        likely = np.maximum(likely, probabilities[:, SEVERAL])
+    return bool(np.median(likely) < 0.5)
 
 
 def weathered(lines: Sequence[Sequence[Sign]]) -> list[list[Sign]]:
