@@ -95,6 +95,12 @@ class Sign:
         """The probability of being one digit, whichever."""
         return float(self.probabilities[:DIGITS].sum())
 
+    @property
+    def holds_digits(self) -> float:
+        """The probability of being one digit or several: of what would be missing were it left out."""
+        several = self.probabilities[SEVERAL] if len(self.probabilities) > SEVERAL else 0.0
+        return self.is_digit + float(several)
+
 
 def decide(
     logits: npt.NDArray[np.float32], boxes: Sequence[Box], temperature: float, thresholds: Thresholds
@@ -120,8 +126,10 @@ def judge(lines: Sequence[Sequence[Sign]], thresholds: Thresholds) -> Verdict:
         return Verdict("?", 0.0, (reading,), Reason.of(ReasonCode.NOT_A_DIGIT))
     texts, readings, confidence = [], [], 1.0
     for line in lines:
-        # Nothing is missing when every sign that was left out is no digit indeed.
-        none_missing = math.prod(1.0 - sign.is_digit * sign.held for sign in line if sign.chosen is None)
+        # Nothing is missing when every sign that was left out holds no digit indeed.
+        none_missing = math.prod(
+            max(0.0, 1.0 - sign.holds_digits * sign.held) for sign in line if sign.chosen is None
+        )
         confidence *= none_missing
         own = [
             _reading(sign, sign.chosen, thresholds, none_missing) for sign in line if sign.chosen is not None

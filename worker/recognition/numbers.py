@@ -24,16 +24,13 @@ Floats = npt.NDArray[np.float64]
 SURE = 0.9  # a mark that is this surely one digit is neither cut nor joined
 MAYBE_SEVERAL = 0.03
 MAYBE_PART = 0.1
-LOW = (
-    0.34,
-    0.56,
-)  # of the line's height: below the first a sign is hardly a digit, from the second it may be
-CUT_COST, CROSSED_COST, JOIN_COST = (
-    0.25,
-    1.5,
-    0.4,
-)  # log-probabilities that a digit comes cut, or in two marks
+OF_SEVERAL = 0.75  # digits that run into each other go up and down: one is so much lower than all
+# Of the line's height: below the first a sign is hardly a digit, from the second it may be.
+LOW = (0.34, 0.56)
+# Log-probabilities that a digit comes cut, and in two marks.
+CUT_COST, CROSSED_COST, JOIN_COST = 0.5, 1.5, 0.7
 WIDEST, TOO_WIDE_COST = 1.2, 6.0  # widths in heights: hardly a digit is wider, lying noughts apart
+SCRAP_COST = 3.0  # for a part of a mark left out, however small: ink that touches a digit is mostly digit
 LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
 STORM_FROM = 24  # marks; where half of so many are no sure digits, the page is no page of digits
 BAR_COUNTS = 0.3
@@ -75,7 +72,10 @@ def is_storm(probabilities: Floats) -> bool:
     """Whether a page holds a great many marks of which few are digits: specks, print, a pattern, a crowd."""
     if len(probabilities) < STORM_FROM:
         return False
-    return bool(np.median(probabilities[:, :DIGITS].max(axis=1)) < 0.5)
+    likely = probabilities[:, :DIGITS].max(axis=1)
+    if probabilities.shape[1] > SEVERAL:
+        likely = np.maximum(likely, probabilities[:, SEVERAL])
+    return bool(np.median(likely) < 0.5)
 
 
 def weathered(lines: Sequence[Sequence[Sign]]) -> list[list[Sign]]:
@@ -134,8 +134,12 @@ def _is_part(row: Floats, box: Box, height: float) -> bool:
 
 def line_height(boxes: Sequence[Box], probabilities: Floats) -> float:
     """How high the digits of a line are, in pixels, by the marks that look like digits."""
-    likely = probabilities[:, :DIGITS].max(axis=1) + probabilities[:, SEVERAL] > 0.5
-    heights = [box.height for box, is_digit in zip(boxes, likely, strict=True) if is_digit]
+    single, several = probabilities[:, :DIGITS].max(axis=1) > 0.5, probabilities[:, SEVERAL] > 0.5
+    heights = [
+        (1.0 if is_single else OF_SEVERAL) * box.height
+        for box, is_single, is_any in zip(boxes, single, single | several, strict=True)
+        if is_any
+    ]
     return usual_height(heights or [box.height for box in boxes])
 
 
@@ -161,7 +165,9 @@ def search(
             height,
             tag=len(boxes) + place,
         )
-        nothing = NEVER if candidate.is_joined else edge.nothing - 4.0 * candidate.share
+        nothing = (
+            NEVER if candidate.is_joined else edge.nothing - SCRAP_COST - LEFT_OUT_COST * candidate.share
+        )
         edges.append(
             Edge(edge.first, edge.last, tuple(p - cost for p in edge.digits), nothing - cost, edge.tag)
         )

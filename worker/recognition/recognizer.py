@@ -29,7 +29,6 @@ from worker.vision.sheet import Line, Sheet
 Floats = npt.NDArray[np.float64]
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 TURN_GAIN = 0.2  # of legibility: a page is not turned for less
-MAX_CANDIDATES = 400  # of one line: a page of scribbles must not cost more than a page of digits
 
 
 class TileClassifier(Protocol):
@@ -189,8 +188,6 @@ def _as_seen(verdict: Verdict, sheet: Sheet) -> Verdict:
 
 def _climbed(look: _Look, normalizer: NormalizerSettings) -> tuple[Ladder, list[npt.NDArray[np.float32]]]:
     ladder = climb(look.marks.marks, look.doubt.to_cut, look.doubt.to_join)
-    if len(ladder.candidates) > MAX_CANDIDATES:
-        ladder = climb(look.marks.marks, (), ())
     return ladder, [normalize(candidate.ink, normalizer) for candidate in ladder.candidates]
 
 

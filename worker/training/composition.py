@@ -116,7 +116,7 @@ def _label(window: Float, totals: Float, labels: Sequence[int], fragment: int, s
     purity = float(held[best]) / max(float(held.sum()), 1e-6)
     if shares[best] >= WHOLE and purity >= PURE:
         return labels[best]
-    if np.sort(shares)[-2] >= MOST:
+    if np.count_nonzero(shares >= MOST) >= 2:
         return several
     if not (PART[0] <= shares[best] <= PART[1] and purity > 0.6):
         return None

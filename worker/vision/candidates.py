@@ -18,6 +18,7 @@ from worker.vision.page import Box
 from worker.vision.segmentation import Mark
 
 MAX_ATOMS_IN_ONE = 4  # a digit that falls into more parts than this was cut along its strokes
+MAX_CANDIDATES = 400  # of one line: a page of scribbles must not cost more than a page of digits
 CLOSE = 0.3  # heights: pieces farther apart than this are not parts of one digit
 
 
@@ -52,12 +53,14 @@ def climb(marks: Sequence[Mark], to_cut: Collection[int], to_join: Collection[in
     """The line of `marks` with the candidates that lie within the marks `to_cut` and across those `to_join`.
 
     A place in `to_join` means: this mark and the next. Whole marks are candidates by themselves and not
-    listed.
+    listed. Not more than `MAX_CANDIDATES` are: marks with the most seams stay whole first.
     """
     starts = [0]
     found: list[Candidate] = []
+    to_join = list(to_join)[:MAX_CANDIDATES]
+    seams_of = _affordable({i: find_seams(marks[i].ink) for i in to_cut}, MAX_CANDIDATES - len(to_join))
     for place, mark in enumerate(marks):
-        seams = find_seams(mark.ink) if place in to_cut else []
+        seams = seams_of.get(place, [])
         found += _parts(mark, place, starts[-1], seams)
         starts.append(starts[-1] + len(seams) + 1)
     for place in to_join:
@@ -66,6 +69,18 @@ def climb(marks: Sequence[Mark], to_cut: Collection[int], to_join: Collection[in
             Candidate(starts[place], starts[place + 2], place, joined.ink, joined.box, is_joined=True)
         )
     return Ladder(tuple(starts), tuple(found))
+
+
+def _affordable(seams_of: dict[int, list[Seam]], most: int) -> dict[int, list[Seam]]:
+    """The marks with the fewest seams, as many as make at most `most` candidates: scribbles have many."""
+    chosen: dict[int, list[Seam]] = {}
+    for place, seams in sorted(seams_of.items(), key=lambda item: len(item[1])):
+        atoms = len(seams) + 1
+        most -= sum(min(MAX_ATOMS_IN_ONE, atoms - first) for first in range(atoms))
+        if most < 0:
+            break
+        chosen[place] = seams
+    return chosen
 
 
 def _parts(mark: Mark, place: int, start: int, seams: Sequence[Seam]) -> list[Candidate]:

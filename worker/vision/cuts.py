@@ -16,10 +16,12 @@ import numpy.typing as npt
 from worker.vision.ink import Float
 
 WORKING_PX = 48  # seams are sought at this height at most: finer ones cut no better
-LATERAL = 0.02  # what a step aside costs, in pixels of ink: straight seams first
+LATERAL = 0.2  # what a step aside costs, in pixels of ink: each valley keeps a seam of its own
 MAX_CROSSED = 0.5  # of the height: a seam through more ink than this cuts along a stroke
-APART = 0.08  # of the height: seams closer together than this are one
+APART = 0.06  # of the height: seams closer together than this are one
 SEAMS_PER_SQUARE = 4.5  # so many seams at most for each height of width
+MAX_SEAMS = 64  # the cheapest of a mark: no digits that touch need as many
+WIDEST = 16  # heights: what is wider is a ruling or a flourish, no digits that touch
 LEAST_SHARE = 0.04  # of the mark's ink on either side of a seam
 CRUMB_SHARE = 0.05  # of a piece's ink: smaller parts, cut off from the rest, are the neighbour's
 
@@ -36,7 +38,10 @@ class Seam:
 
 
 def find_seams(ink: Float) -> list[Seam]:
-    """The seams along which `ink` (h, w) may be two signs, from left to right; none for a narrow mark."""
+    """The seams along which `ink` (h, w) may be two signs, from left to right and never crossing.
+
+    None for a mark that is too narrow, or far wider than digits that touch; at most `MAX_SEAMS`.
+    """
     height, width = ink.shape
     scale = min(1.0, WORKING_PX / height)
     small = ink
@@ -44,7 +49,7 @@ def find_seams(ink: Float) -> list[Seam]:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_AREA), np.float32)
     h, w = small.shape
-    if w < 4 or h < 4:
+    if w < 4 or h < 4 or w > WIDEST * h:
         return []
     down, back = _cheapest(small)
     up, forth = _cheapest(small[::-1])
@@ -57,7 +62,7 @@ def find_seams(ink: Float) -> list[Seam]:
             path = np.concatenate([_walk(back, row, column)[::-1], _walk(forth, h - 1 - row, column)[1:]])
             if all(float(np.abs(path - other).mean()) > apart for _, other in paths):
                 paths.append((float(through[column]) / h, path))
-    most = max(1, round(SEAMS_PER_SQUARE * w / h))
+    most = min(MAX_SEAMS, max(1, round(SEAMS_PER_SQUARE * w / h)))
     seams = sorted(paths, key=lambda seam: seam[0])[:most]
     seams.sort(key=lambda seam: float(seam[1].mean()))
     rows = np.minimum(((np.arange(height) + 0.5) * h / height).astype(np.int64), h - 1)
@@ -65,7 +70,9 @@ def find_seams(ink: Float) -> list[Seam]:
     total = float(mass.sum())
     found: list[Seam] = []
     cumulative = np.concatenate([np.zeros((height, 1)), np.cumsum(ink, axis=1)], axis=1)
-    for crossed, path in seams:
+    # Where two seams cross they change places: else what lies there would belong to two pieces, or to none.
+    apart_paths = np.sort(np.array([path for _, path in seams]).reshape(-1, h), axis=0)
+    for (crossed, _), path in zip(seams, apart_paths, strict=True):
         columns = np.round((path[rows] + 0.5) * width / w).astype(np.int64).clip(0, width)
         left = float(cumulative[np.arange(height), columns].sum())
         if LEAST_SHARE * total <= left <= (1 - LEAST_SHARE) * total:

@@ -62,10 +62,8 @@ def drop_foreign(pieces: list[Piece], width: int, height: int) -> list[Piece]:
         # Two signs of a size beside it are writing; what dwarfs them and runs out of the page is none.
         is_writing = len(beside) >= 2 and beside[1] > 0.02 * max(width, height)
         is_thin = min(piece.width, piece.height) < 0.3 * piece.extent
-        if (
-            (is_writing and piece.extent > DWARFS * beside[1])
-            or (is_writing and is_large and is_thin)
-            or (beside and _is_slab(piece, width, height))
+        if (is_large and is_writing and (is_thin or piece.extent > DWARFS * beside[1])) or (
+            beside and _is_slab(piece, width, height)
         ):
             dropped.add(piece.labels)
     return [piece for piece in pieces if piece.labels not in dropped]
@@ -89,7 +87,7 @@ def _is_frame(piece: Piece, others: list[Piece]) -> bool:
         return False
     rim_x, rim_y = max(1.0, 0.06 * piece.width), max(1.0, 0.06 * piece.height)
     return any(
-        0.15 * piece.height < other.height < 0.58 * piece.height
+        max(8, 0.15 * piece.height) < other.height < 0.58 * piece.height
         and other.x > piece.x + rim_x
         and other.right < piece.right - rim_x
         and other.y > piece.y + rim_y

@@ -1,0 +1,193 @@
+"""Which marks of a line are doubtful, and how the classifier's word on candidates becomes a reading."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
+from worker.recognition.numbers import (
+    READINGS,
+    STORM_FROM,
+    TURNED_FROM,
+    Doubt,
+    everything,
+    find_doubt,
+    is_poor,
+    is_storm,
+    legibility,
+    line_height,
+    search,
+    weathered,
+)
+from worker.vision.candidates import Candidate, Ladder
+from worker.vision.page import Box
+
+LABELS = 13
+EMPTY = np.zeros((0, LABELS))
+INK = np.ones((4, 4), np.float32)
+
+
+def _row(label: int, share: float = 0.98) -> np.ndarray:
+    row = np.full(LABELS, (1 - share) / (LABELS - 1))
+    row[label] = share
+    return row
+
+
+def _boxes(count: int, width: int = 50, height: int = 80) -> list[Box]:
+    return [Box(i * (width + 10), 0, width, height) for i in range(count)]
+
+
+def test_nothing_is_neither_legible_nor_poor_nor_a_storm_nor_in_doubt() -> None:
+    assert legibility(EMPTY) == 0.0
+    assert not is_poor(EMPTY)
+    assert not is_storm(EMPTY)
+    assert find_doubt([], EMPTY) == everything([], EMPTY) == Doubt((), ())
+    assert not Doubt((), ())
+    assert Doubt((0,), ())
+    assert Doubt((), (0,))
+
+
+def test_legibility_lies_between_nothing_and_sure_digits() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        assert 0.0 <= legibility(rng.dirichlet(np.ones(LABELS) * 0.2, 5)) <= 1.0
+    assert legibility(np.array([_row(4, 1.0)])) == pytest.approx(1.0)
+    assert legibility(np.array([_row(OTHER, 1.0)])) == pytest.approx(0.0)
+    assert legibility(np.array([_row(SEVERAL, 1.0)])) == pytest.approx(0.5)
+    assert legibility(np.array([_row(1, 1.0)])) < 0.5  # a bar is a bar however a page lies
+
+
+def test_few_marks_are_never_turned() -> None:
+    bad = np.array([_row(OTHER)] * TURNED_FROM)
+    assert is_poor(bad)
+    assert not is_poor(bad[1:])
+
+
+def test_many_marks_that_are_no_digits_are_a_storm_and_nothing_in_it_is_read() -> None:
+    bad = np.array([_row(OTHER)] * STORM_FROM)
+    assert is_storm(bad)
+    assert not is_storm(bad[1:])
+    assert not is_storm(np.array([_row(3)] * 500))
+    sign = Sign(_row(3), Box(0, 0, 5, 5), 3)
+    assert [[s.chosen for s in line] for line in weathered([[sign, sign], [], [sign]])] == [
+        [None, None],
+        [],
+        [None],
+    ]
+
+
+def test_sure_digits_need_no_second_look() -> None:
+    assert not find_doubt(_boxes(4), np.array([_row(d) for d in (1, 2, 3, 4)]))
+
+
+def test_what_may_be_several_is_cut() -> None:
+    rows = np.array([_row(2), _row(SEVERAL), _row(3)])
+    assert find_doubt(_boxes(3), rows).to_cut == (1,)
+
+
+def test_narrow_marks_are_not_cut() -> None:
+    boxes = [Box(0, 0, 10, 80)]
+    assert find_doubt(boxes, np.array([_row(SEVERAL)])).to_cut == ()
+    assert everything(boxes, np.array([_row(SEVERAL)])).to_cut == ()
+
+
+def test_a_part_is_tried_with_its_neighbours_where_they_are_near() -> None:
+    rows = np.array([_row(2), _row(FRAGMENT), _row(3)])
+    near = [Box(0, 0, 40, 80), Box(45, 0, 20, 80), Box(200, 0, 40, 80)]
+    assert find_doubt(near, rows).to_join == (0,)
+
+
+def test_a_model_that_knows_only_digits_is_never_asked_again() -> None:
+    rows = np.full((2, DIGITS), 0.1)
+    assert not find_doubt(_boxes(2), rows)
+    assert not everything(_boxes(2), rows)
+
+
+def test_everything_holds_all_doubts() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(30):
+        boxes = [
+            Box(60 * i, int(rng.integers(0, 40)), int(rng.integers(1, 90)), int(rng.integers(1, 90)))
+            for i in range(8)
+        ]
+        rows = rng.dirichlet(np.ones(LABELS) * 0.2, 8)
+        doubt, all_of_it = find_doubt(boxes, rows), everything(boxes, rows)
+        assert set(doubt.to_cut) <= set(all_of_it.to_cut)
+        assert set(doubt.to_join) <= set(all_of_it.to_join)
+        assert all(place < 7 for place in all_of_it.to_join)
+
+
+def test_the_height_of_a_line_is_that_of_its_digits() -> None:
+    boxes = [Box(0, 0, 40, 80), Box(50, 0, 40, 82), Box(100, 0, 40, 300)]
+    assert line_height(boxes, np.array([_row(3), _row(4), _row(OTHER)])) == 81
+    assert line_height(boxes[2:], np.array([_row(OTHER)])) == 300
+    assert line_height([Box(0, 0, 5, 0)], np.array([_row(OTHER)])) == 0
+
+
+def _halves(box: Box) -> tuple[Candidate, Candidate]:
+    half = box.width // 2
+    return (
+        Candidate(0, 1, 0, INK, Box(box.x, box.y, half, box.height), 0.1, 0.5),
+        Candidate(1, 2, 0, INK, Box(box.x + half, box.y, half, box.height), 0.1, 0.5),
+    )
+
+
+def _digits(signs: list[Sign]) -> str:
+    return "".join(str(sign.chosen) for sign in signs if sign.chosen is not None)
+
+
+def test_a_double_is_read_in_its_halves() -> None:
+    box = Box(10, 0, 100, 80)
+    ladder = Ladder((0, 2), _halves(box))
+    readings = search([box], np.array([_row(SEVERAL)]), ladder, np.array([_row(2), _row(4)]))
+    signs, share = readings[0]
+    assert _digits(signs) == "24"
+    assert [sign.box for sign in signs] == [candidate.box for candidate in ladder.candidates]
+    assert share > 0.8
+
+
+def test_a_whole_digit_is_not_read_in_its_halves() -> None:
+    box = Box(10, 0, 60, 80)
+    halves = np.array([_row(FRAGMENT), _row(FRAGMENT)])
+    signs, _ = search([box], np.array([_row(8, 0.7)]), Ladder((0, 2), _halves(box)), halves)[0]
+    assert _digits(signs) == "8"
+    assert signs[0].box == box
+
+
+def test_two_parts_are_read_together() -> None:
+    boxes = [Box(0, 0, 25, 80), Box(30, 0, 25, 80)]
+    both = Candidate(0, 2, 0, INK, Box(0, 0, 55, 80), is_joined=True)
+    rows = np.array([_row(FRAGMENT), _row(FRAGMENT)])
+    signs, _ = search(boxes, rows, Ladder((0, 1, 2), (both,)), np.array([_row(0)]))[0]
+    assert [(sign.chosen, sign.box) for sign in signs] == [(0, both.box)]
+
+
+def test_a_low_mark_is_left_out_of_a_line_of_digits() -> None:
+    boxes = [Box(0, 0, 50, 80), Box(60, 70, 12, 10), Box(80, 0, 50, 80)]
+    rows = np.array([_row(3), _row(OTHER, 0.6), _row(5)])
+    signs, _ = search(boxes, rows, Ladder((0, 1, 2, 3), ()), EMPTY)[0]
+    assert [sign.chosen for sign in signs] == [3, None, 5]
+
+
+def test_readings_are_sorted_bounded_and_share_what_is_likely() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        rows = rng.dirichlet(np.ones(LABELS) * 0.3, 4)
+        readings = search(_boxes(4), rows, Ladder((0, 1, 2, 3, 4), ()), EMPTY)
+        shares = [share for _, share in readings]
+        assert 1 <= len(readings) <= READINGS
+        assert shares == sorted(shares, reverse=True)
+        assert 0 < sum(shares) <= 1 + 1e-9
+        assert all(0 <= sign.held <= 1 for signs, _ in readings for sign in signs)
+
+
+def test_marks_without_height_and_certain_rows_have_a_reading() -> None:
+    rows = np.array([np.eye(LABELS)[OTHER], np.eye(LABELS)[3]])
+    readings = search([Box(0, 0, 5, 0), Box(9, 0, 0, 0)], rows, Ladder((0, 1, 2), ()), EMPTY)
+    assert readings
+    assert np.isfinite(readings[0][1])
+
+
+def test_an_empty_line_reads_as_nothing() -> None:
+    assert search([], EMPTY, Ladder((0,), ()), EMPTY) == [([], 1.0)]

@@ -1,0 +1,203 @@
+"""Sheets become verdicts: cut, joined, turned, each for itself. The classifier here knows its tiles by heart."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from worker.recognition.decision import FRAGMENT, OTHER, SEVERAL, Thresholds, Verdict
+from worker.recognition.numbers import STORM_FROM
+from worker.recognition.recognizer import Knowledge, recognize
+from worker.vision.candidates import MAX_CANDIDATES
+from worker.vision.ink import Float
+from worker.vision.normalization import NormalizerSettings, normalize
+from worker.vision.page import Box
+from worker.vision.segmentation import Mark
+from worker.vision.sheet import Sheet, arrange, turn_box
+
+SETTINGS = NormalizerSettings()
+KNOWLEDGE = Knowledge(SETTINGS, 1.0, Thresholds(accept=0.6, digit=0.5))
+
+
+def _glyph(digit: int) -> Float:
+    grey = np.zeros((100, 100), np.uint8)
+    cv2.putText(grey, str(digit), (15, 85), cv2.FONT_HERSHEY_SIMPLEX, 3, 255, 7)
+    canvas = grey.astype(np.float32) / np.float32(255)
+    rows, columns = np.flatnonzero(canvas.any(axis=1)), np.flatnonzero(canvas.any(axis=0))
+    return canvas[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+GLYPHS = [_glyph(digit) for digit in range(10)]
+
+
+class KnowsItsTiles:
+    """Says a digit where a tile looks like one of `GLYPHS`; else several where it is wide, else a part."""
+
+    def __init__(self) -> None:
+        tiles = np.stack([normalize(glyph, SETTINGS).ravel() for glyph in GLYPHS])
+        self._known = tiles / np.linalg.norm(tiles, axis=1, keepdims=True)
+        self.seen = 0
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        self.seen += len(tiles)
+        flat = tiles.reshape(len(tiles), -1)
+        alike = flat @ self._known.T / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+        logits = np.full((len(tiles), 13), -4.0, np.float32)
+        logits[:, :10] = 60 * (alike - 0.85)
+        is_wide = (tiles > 0).any(axis=1).sum(axis=1) > 1.15 * (tiles > 0).any(axis=2).sum(axis=1)
+        logits[:, OTHER] = -2
+        logits[:, FRAGMENT] = np.where(is_wide, -2, 1)
+        logits[:, SEVERAL] = np.where(is_wide, 4, -4)
+        return logits
+
+
+def _number(text: str, x: int, y: int, gap: int = 25) -> list[Mark]:
+    """Digits in a row, each a mark."""
+    marks = []
+    for digit in text:
+        ink = GLYPHS[int(digit)]
+        marks.append(Mark(Box(x, y, ink.shape[1], ink.shape[0]), ink))
+        x += ink.shape[1] + gap
+    return marks
+
+
+def _touching(text: str, x: int, y: int) -> Mark:
+    """Digits in a row as one mark, as they touch."""
+    glyphs = [GLYPHS[int(digit)] for digit in text]
+    high = max(glyph.shape[0] for glyph in glyphs)
+    ink = np.concatenate([np.pad(glyph, ((high - glyph.shape[0], 0), (0, 0))) for glyph in glyphs], axis=1)
+    return Mark(Box(x, y, ink.shape[1], ink.shape[0]), ink)
+
+
+def _sheet(marks: list[Mark], width: int = 900, height: int = 400) -> Sheet:
+    return arrange(marks, SETTINGS, width, height)
+
+
+def _read(*sheets: Sheet) -> list[Verdict]:
+    return recognize(sheets, KnowsItsTiles(), KNOWLEDGE)
+
+
+def test_no_sheets_no_verdicts_and_a_blank_sheet_has_no_ink() -> None:
+    assert _read() == []
+    (verdict,) = _read(_sheet([]))
+    assert (verdict.text, verdict.digits, verdict.confidence) == ("", (), 0.0)
+    assert verdict.reason is not None
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_a_single_digit_is_read(digit: int) -> None:
+    (verdict,) = _read(_sheet(_number(str(digit), 10, 20)))
+    assert (verdict.text, verdict.reason) == (str(digit), None)
+
+
+def test_lines_and_their_boxes_come_in_reading_order() -> None:
+    marks = [*_number("274", 20, 30), *_number("35", 40, 200)]
+    (verdict,) = _read(_sheet(marks[::-1]))
+    assert verdict.text == "274\n35"
+    assert [reading.box for reading in verdict.digits] == [mark.box for mark in marks]
+
+
+@pytest.mark.parametrize("text", ["24", "75", "352"])
+def test_touching_digits_are_cut(text: str) -> None:
+    mark = _touching(text, 30, 40)
+    (verdict,) = _read(_sheet([mark]))
+    assert verdict.text == text
+    for digit, reading in zip(text, verdict.digits, strict=True):
+        assert reading.box.width == pytest.approx(GLYPHS[int(digit)].shape[1], abs=6)
+    edges = [reading.box for reading in verdict.digits]
+    assert edges[0].x == pytest.approx(mark.box.x, abs=3)
+    assert edges[-1].right == pytest.approx(mark.box.right, abs=3)
+
+
+def _broken(digit: int, x: int, y: int) -> list[Mark]:
+    """A digit that fell into a left and a right half."""
+    ink = GLYPHS[digit]
+    middle = ink.shape[1] // 2
+    halves = []
+    for start, stop in ((0, middle - 2), (middle + 2, ink.shape[1])):
+        half = ink[:, start:stop]
+        rows = np.flatnonzero(half.any(axis=1))
+        half = half[rows[0] : rows[-1] + 1]
+        halves.append(Mark(Box(x + start, y + int(rows[0]), half.shape[1], half.shape[0]), half))
+    return halves
+
+
+def test_a_broken_digit_is_joined() -> None:
+    (verdict,) = _read(_sheet([*_number("27", 20, 40), *_broken(0, 200, 40)]))
+    assert verdict.text == "270"
+    ink = GLYPHS[0]
+    assert verdict.digits[-1].box == Box(200, 40, ink.shape[1], ink.shape[0])
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_page_that_lies_is_turned_and_its_boxes_are_in_page_pixels(turns: int) -> None:
+    upright = _sheet(_number("25437", 60, 100))
+    lying = upright.turned(turns, SETTINGS)
+    asis = arrange([mark for line in lying.lines for mark in line.marks], SETTINGS, lying.width, lying.height)
+    (verdict,) = _read(asis)
+    assert verdict.text == "25437"
+    expected = [turn_box(tile.box, turns, upright.width, upright.height) for tile in upright.tiles]
+    assert [reading.box for reading in verdict.digits] == expected
+
+
+def test_an_upright_page_is_looked_at_once() -> None:
+    classifier = KnowsItsTiles()
+    recognize([_sheet(_number("25437", 60, 100))], classifier, KNOWLEDGE)
+    assert classifier.seen == 5
+
+
+def test_no_answer_depends_on_its_neighbours() -> None:
+    sheets = [
+        _sheet(_number("25437", 60, 100)),
+        _sheet([]),
+        _sheet([_touching("24", 30, 40)]),
+        _sheet(_number("25437", 60, 100)).turned(1, SETTINGS),
+        _sheet([*_number("27", 20, 40), *_broken(0, 200, 40)]),
+        _sheet(_number("9", 3, 3)),
+    ]
+    alone = [_read(sheet)[0] for sheet in sheets]
+    for order in (range(6), range(5, -1, -1), (2, 2, 0, 1, 5, 3)):
+        for place, verdict in zip(order, _read(*(sheets[i] for i in order)), strict=True):
+            assert verdict.text == alone[place].text
+            assert [r.box for r in verdict.digits] == [r.box for r in alone[place].digits]
+            assert verdict.confidence == pytest.approx(alone[place].confidence, rel=1e-4)
+
+
+def test_spread_only_spreads() -> None:
+    sheets = [_sheet([_touching("24", 30, 40)]), _sheet(_number("7", 3, 3))]
+    spread = recognize(sheets, KnowsItsTiles(), KNOWLEDGE, spread=lambda do, items: [do(i) for i in items])
+    assert [verdict.text for verdict in spread] == [verdict.text for verdict in _read(*sheets)]
+
+
+def test_a_storm_of_scraps_reads_as_nothing_and_costs_little() -> None:
+    scrap = np.ones((9, 9), np.float32)
+    scrap[3:6, 3:6] = 0
+    marks = [Mark(Box(20 * (i % 20), 20 * (i // 20), 9, 9), scrap) for i in range(8 * STORM_FROM)]
+    classifier = KnowsItsTiles()
+    (verdict,) = recognize([_sheet(marks)], classifier, KNOWLEDGE)
+    assert not verdict.is_read
+    assert len(verdict.digits) <= 1  # the best guess alone, not accepted
+    assert not any(reading.accepted for reading in verdict.digits)
+    assert classifier.seen <= 4 * len(marks)
+
+
+def test_a_long_line_with_thirty_touching_pairs_is_read_within_bounds() -> None:
+    marks = []
+    for i in range(30):
+        marks += [_touching("24", 220 * i, 40), *_number("7", 220 * i + 140, 40)]
+    marks += _number("7", 220 * 30, 40)  # most are sure digits: no storm
+    classifier = KnowsItsTiles()
+    (verdict,) = recognize([_sheet(marks, 7000)], classifier, KNOWLEDGE)
+    assert verdict.text.replace(" ", "") == "247" * 30 + "7"
+    assert classifier.seen <= len(marks) + MAX_CANDIDATES
+
+
+def test_digits_that_touch_and_could_not_be_cut_are_never_missing_silently(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.vision.candidates.MAX_CANDIDATES", 0)
+    (verdict,) = _read(_sheet([*_number("7", 20, 40), _touching("24", 120, 40), *_number("5", 320, 40)]))
+    assert not verdict.is_read
+    assert verdict.confidence < 0.5

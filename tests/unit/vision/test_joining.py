@@ -1,0 +1,67 @@
+"""Pieces of one sign come together, digits beside each other do not, and scraps go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.vision.joining import MOST_PIECES, join_pieces
+from worker.vision.pieces import Piece
+
+
+def _pieces(*spans: tuple[int, int, int, int]) -> list[Piece]:
+    """Pieces at (x, y, width, height), a third of each box inked."""
+    return [Piece((i + 1,), x, y, x + w, y + h, max(1, w * h // 3)) for i, (x, y, w, h) in enumerate(spans)]
+
+
+def _groups(pieces: Sequence[Piece]) -> set[frozenset[int]]:
+    return {frozenset(piece.labels) for piece in join_pieces(list(pieces))}
+
+
+def test_nothing_and_one_pixel_stay_what_they_are() -> None:
+    assert join_pieces([]) == []
+    dot = _pieces((3, 3, 1, 1))
+    assert join_pieces(dot) == dot
+
+
+@pytest.mark.parametrize(
+    ("spans", "expected"),
+    [
+        (((0, 10, 50, 80), (25, 2, 40, 7)), {frozenset({1, 2})}),  # the bar of a 5
+        (((0, 0, 60, 90), (20, 30, 20, 20)), {frozenset({1, 2})}),  # within
+        (((0, 0, 40, 80), (45, 0, 40, 80)), {frozenset({1}), frozenset({2})}),  # two digits
+        (((0, 0, 60, 42), (0, 46, 60, 42)), {frozenset({1, 2})}),  # the bows of a 3
+        (((0, 0, 40, 80), (0, 100, 40, 80)), {frozenset({1}), frozenset({2})}),  # two lines
+        (((0, 0, 40, 80), (50, 74, 4, 4)), {frozenset({1})}),  # a full stop
+    ],
+)
+def test_what_belongs_together(spans: tuple[tuple[int, int, int, int], ...], expected: object) -> None:
+    assert _groups(_pieces(*spans)) == expected
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(1, 90), st.integers(1, 90)),
+        max_size=15,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_no_piece_is_in_two_marks_and_boxes_hold_their_pieces(spans: list[tuple[int, int, int, int]]) -> None:
+    pieces = {piece.labels[0]: piece for piece in _pieces(*spans)}
+    marks = join_pieces(list(pieces.values()))
+    labels = [label for mark in marks for label in mark.labels]
+    assert len(set(labels)) == len(labels)
+    assert bool(marks) == bool(pieces)
+    for mark in marks:
+        own = [pieces[label] for label in mark.labels]
+        assert (mark.x, mark.y) == (min(p.x for p in own), min(p.y for p in own))
+        assert (mark.right, mark.bottom) == (max(p.right for p in own), max(p.bottom for p in own))
+        assert mark.area_px == sum(p.area_px for p in own)
+
+
+def test_of_thousands_of_pieces_the_largest_are_looked_at() -> None:
+    pieces = _pieces(*((60 * (i % 60), 60 * (i // 60), 30, 40) for i in range(3000)))
+    assert len(join_pieces(pieces)) == MOST_PIECES
