@@ -23,7 +23,9 @@ def load_model(settings: Settings) -> Classifier:
     """The model of `settings`, verified, loaded, warm, and giving the answers it once gave; or ModelError."""
     from worker.recognition.classifier import Classifier
 
-    classifier = Classifier.load(Bundle.open(settings.model), threads=settings.reader_threads)
+    classifier = Classifier.load(
+        Bundle.open(settings.model), threads=settings.reader_threads, engine=settings.engine
+    )
     normalizer_of(classifier.card)
     classifier.self_test()
     return classifier

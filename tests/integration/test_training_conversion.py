@@ -12,7 +12,8 @@ import pytest
 
 from worker.errors import ModelError
 from worker.recognition.bundle import Bundle, draw_known_tiles
-from worker.recognition.classifier import Classifier, quiet_tensorflow
+from worker.recognition.classifier import Classifier
+from worker.recognition.quiet import quiet_tensorflow
 from worker.training.conversion import convert
 
 TILES = (draw_known_tiles(7) / 255).astype(np.float32)

@@ -204,12 +204,14 @@ def _model(settings: Settings) -> Iterator[Finding]:
 
     try:
         bundle = Bundle.open(settings.model)
-        Classifier.load(bundle, threads=settings.reader_threads).self_test()
+        Classifier.load(bundle, settings.reader_threads, settings.engine).self_test()
     except ModelError as error:
         yield Finding(
             "error", f"model {settings.model}: {error}", "Restore it from a backup, or run `make model`."
         )
     else:
         yield Finding(
-            "ok", f"model {bundle.card.name} ({bundle.card.sha256[:12]}) gives the answers it once gave"
+            "ok",
+            f"model {bundle.card.name} ({bundle.card.sha256[:12]}) gives the answers it once gave,"
+            f" run by {settings.engine}",
         )
