@@ -71,7 +71,7 @@ def _python(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("error", f"Python {version} is not supported.", "Use Python 3.11, 3.12 or 3.13.")
     found, missing = [], []
-    for library in LIBRARIES:
+    for library in (*LIBRARIES, *(["ai-edge-litert"] if settings.engine == "litert" else [])):
         try:
             found.append(f"{library} {metadata.version(library)}")
         except metadata.PackageNotFoundError:
@@ -80,7 +80,11 @@ def _python(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", ", ".join(found))
     if missing:
         yield Finding(
-            "error", f"Not installed: {', '.join(missing)}.", "Run `make install` in the project's folder."
+            "error",
+            f"Not installed: {', '.join(missing)}.",
+            "Run `make install` in the project's folder."
+            if missing != ["ai-edge-litert"]
+            else "Install it (pip install ai-edge-litert), or set `engine: tensorflow`.",
         )
     threads = settings.reader_threads
     yield Finding(
