@@ -29,8 +29,7 @@ STEPS = (
     "decode",
     "find, cut, normalise",
     "classify",
-    "draw",
-    "encode",
+    "draw, encode",
     "record",
     "write, rename, sync",
 )
