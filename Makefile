@@ -11,7 +11,9 @@ DEV := $(VENV)/.dev-is-installed
 CONFIG ?= config.yaml
 DATA ?=
 
-.PHONY: help run demo test unit check format lint types house model install dev lock clean
+BENCH ?=
+
+.PHONY: help run demo test unit bench check format lint types house model install dev lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +29,9 @@ test: unit ## Set up, then run the tests (under five minutes).
 
 unit: $(DEV) ## Run the fast tests alone (no TensorFlow, under ten seconds).
 	@$(BIN)/python -m pytest tests/unit
+
+bench: $(RUNTIME) ## Measure speed beside other ways to do the work (BENCH=--short: three minutes).
+	@$(BIN)/python -m benchmarks.speed $(BENCH)
 
 check: lint types house test ## Everything that CI runs.
 

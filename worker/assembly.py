@@ -34,7 +34,7 @@ def _loaded(bundle: Bundle, settings: Settings) -> Classifier:
     from worker.recognition.classifier import Classifier
 
     normalizer_of(bundle.card)
-    classifier = Classifier.load(bundle, threads=settings.reader_threads)
+    classifier = Classifier.load(bundle, threads=settings.reader_threads, engine=settings.engine)
     classifier.self_test()
     return classifier
 

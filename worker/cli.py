@@ -74,8 +74,14 @@ def build_parser() -> argparse.ArgumentParser:
             "--config", type=Path, metavar="FILE", help="configuration file (default: ./config.yaml)"
         )
 
+    def add_engine(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--engine", choices=("tensorflow", "litert"), help="default: what the configuration says"
+        )
+
     sub = add("run", run, "Watch the inbox and answer what is dropped there, until SIGTERM.")
     add_config(sub)
+    add_engine(sub)
     sub.add_argument(
         "--once", action="store_true", help="read what is there, wait for what still settles, end"
     )
@@ -90,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--expect", metavar="RULE", help="what the pictures shall say, as in config.yaml: '{digits: 4-6}'"
     )
+    add_engine(sub)
     add_config(sub)
 
     sub = add("train", train, "Make a model bundle.")
@@ -116,13 +123,21 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", type=Path, metavar="DIR", help="write figures, plots and a page to read there"
     )
     sub.add_argument("--json", action="store_true", help="print all figures as JSON")
+    add_engine(sub)
     add_config(sub)
 
-    sub = add("convert", convert, "Make a bundle of an .h5 file or a SavedModel folder that you trust.")
+    sub = add(
+        "convert", convert,
+        "Make a bundle of a .keras file, or of an .h5 file or SavedModel folder that you trust;"
+        " or give a bundle its LiteRT form.",
+    )  # fmt: skip
     sub.add_argument(
-        "old", type=Path, metavar="OLD", help="the .h5 file or SavedModel folder; loading it runs its code"
+        "old", type=Path, metavar="OLD",
+        help="the file or folder; loading an .h5 file or a SavedModel runs its code",
+    )  # fmt: skip
+    sub.add_argument(
+        "--output", type=Path, metavar="DIR", help="the new bundle's folder (default for a bundle: itself)"
     )
-    sub.add_argument("--output", type=Path, required=True, metavar="DIR", help="the bundle's folder")
     sub.add_argument("--data", type=Path, metavar="FILE", help="MNIST as .npz, to measure it on")
 
     sub = add("status", status, "Show what the running worker does.")
@@ -186,7 +201,7 @@ def run(options: argparse.Namespace) -> int:
     from worker.service.daemon import run_worker
     from worker.service.native import native_words_kept_apart
 
-    settings = _settings(options)
+    settings = _with_engine(_settings(options), options)
     configure_logs(settings.log_level, settings.log_format)
     with native_words_kept_apart(os.environ) as native_words:
         return run_worker(
@@ -209,12 +224,14 @@ def predict(options: argparse.Namespace) -> int:
         from worker.settings import parse_expect
 
         settings = settings.model_copy(update={"expect": parse_expect(options.expect)})
+    settings = _with_engine(settings, options)
     as_table = sys.stdout.isatty() and not options.json
     return predict_inputs(inputs, settings, output=options.output, as_table=as_table)
 
 
 def train(options: argparse.Namespace) -> int:
     """Make a model bundle from MNIST, and for the preset `digits` from what the pen draws as well."""
+    from worker.recognition.card import files_of
     from worker.training.recipe import train_digits
     from worker.training.trainer import train as train_preset
 
@@ -229,7 +246,8 @@ def train(options: argparse.Namespace) -> int:
         f" ({summary.test_errors} of {summary.test_tiles:,} wrong), {summary.parameters:,} parameters,"
         f" {summary.multiply_adds:,} multiply-adds a tile, {summary.epochs:g} epochs in {summary.duration_s:.0f} s"
     )
-    print(f"written to {options.output}: model.keras, card.json, curves.png")
+    files = ", ".join([*files_of(summary.bundle.card), "curves.png"])
+    print(f"written to {options.output}: {files}")
     return ExitCode.FINE
 
 
@@ -242,6 +260,7 @@ def evaluate(options: argparse.Namespace) -> int:
     settings = _settings_or_shipped(options)
     if options.model is not None:
         settings = settings.model_copy(update={"model": options.model})
+    settings = _with_engine(settings, options)
     command = shlex.join(["digit-worker", *sys.argv[1:]])
     return measure(
         options.data, settings, way=options.through, against=options.against,
@@ -250,11 +269,12 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def convert(options: argparse.Namespace) -> int:
-    """Make a bundle of what an older program saved."""
+    """Make a bundle of what another program saved, or give a bundle its LiteRT form."""
+    from worker.recognition.card import files_of
     from worker.training.conversion import convert as convert_model
 
-    convert_model(options.old, options.output, options.data)
-    print(f"written to {options.output}")
+    bundle = convert_model(options.old, options.output, options.data)
+    print(f"written to {bundle.path}: {', '.join(files_of(bundle.card))}")
     return ExitCode.FINE
 
 
@@ -339,6 +359,13 @@ def _settings(options: argparse.Namespace) -> Settings:
     from worker.settings import load_settings
 
     return load_settings(_config_file(options), os.environ)
+
+
+def _with_engine(settings: Settings, options: argparse.Namespace) -> Settings:
+    """The settings with the engine of the command line, where one is named there."""
+    if options.engine is None:
+        return settings
+    return settings.model_copy(update={"engine": options.engine})
 
 
 def _settings_or_shipped(options: argparse.Namespace) -> Settings:

@@ -26,7 +26,7 @@ from worker.reasons import BadPictureError, Reason, ReasonCode, UnfinishedError
 from worker.recognition.decision import Reading, Thresholds, Verdict
 from worker.recognition.fitting import held_against
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
-from worker.vision.annotation import Label, annotate, encode
+from worker.vision.annotation import Label, annotated_file
 from worker.vision.decoding import Limits, decode, inspect
 from worker.vision.ink import shrink
 from worker.vision.normalization import NormalizerSettings
@@ -395,8 +395,15 @@ def _draw(seen: _Seen, verdict: Verdict, max_side_px: int) -> AnnotatedPicture:
     caption = (
         _CAPTIONS[verdict.reason.code] if verdict.reason else f"read: {verdict.text}".replace("\n", " / ")
     )
-    picture = annotate(seen.page, labels, caption, verdict.is_read, max_side_px=max_side_px)
-    return AnnotatedPicture(*encode(picture, page_was_jpeg=seen.is_jpeg))
+    data, ending = annotated_file(
+        seen.page,
+        labels,
+        caption,
+        verdict.is_read,
+        page_was_jpeg=seen.is_jpeg,
+        max_side_px=max_side_px,
+    )
+    return AnnotatedPicture(data, ending)
 
 
 def _reduced(box: Box, step: int) -> Box:

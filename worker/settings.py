@@ -50,6 +50,7 @@ class Settings(BaseModel):
     max_megapixels: Annotated[float, Field(gt=0, le=268)] = 100.0
 
     # How pictures are read
+    engine: Literal["tensorflow", "litert"] = "tensorflow"
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     accept_threshold: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -16,7 +16,7 @@ from worker.training.evaluation import evaluate
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model: it is wrong most of the time, and has mistakes to show."""
-    from worker.recognition.classifier import quiet_tensorflow
+    from worker.recognition.quiet import quiet_tensorflow
 
     with quiet_tensorflow():
         import keras

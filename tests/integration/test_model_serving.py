@@ -17,7 +17,9 @@ from worker.errors import ModelError, UsageError
 from worker.recognition import bundle as bundles
 from worker.recognition.bundle import Bundle, draw_known_tiles, write_bundle
 from worker.recognition.card import Logits, Tiles, read_card, write_card
-from worker.recognition.classifier import CHUNK_SIZES, Classifier, classify_all, plan_chunks, quiet_tensorflow
+from worker.recognition.classifier import CHUNK_SIZES, Classifier, classify_all
+from worker.recognition.engine import plan_chunks
+from worker.recognition.quiet import quiet_tensorflow
 from worker.training.architectures import (
     MAX_DIGITS_BYTES,
     MAX_DIGITS_MULTIPLY_ADDS,
@@ -145,9 +147,7 @@ def test_chunks_take_every_tile_once_and_never_more_than_they_hold(
     assert all(0 < taken <= size and size in sizes for taken, size in chunks)
 
 
-def test_an_engine_whose_sizes_disagree_is_run_with_its_largest_alone(
-    shipped: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_size_that_gives_other_bits_is_left_out(shipped: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     from worker.recognition import classifier as serving
 
     engine = serving._TensorFlowEngine
@@ -157,7 +157,7 @@ def test_an_engine_whose_sizes_disagree_is_run_with_its_largest_alone(
         return true_run(self, tiles) * np.float32(1 + (len(tiles) == 4) * 1e-6)
 
     monkeypatch.setattr(engine, "run", run)
-    assert Classifier.load(shipped).engine.sizes == (64,)
+    assert Classifier.load(shipped).engine.sizes == (64, 16)
 
 
 def test_the_self_test_passes_for_the_true_model_and_not_for_other_answers(
@@ -286,7 +286,8 @@ def test_loading_is_silent_but_for_what_is_not_tensorflows(shipped: Bundle) -> N
     program = (
         "import os, sys, pathlib\n"
         "from worker.recognition.bundle import Bundle\n"
-        "from worker.recognition.classifier import Classifier, quiet_tensorflow\n"
+        "from worker.recognition.classifier import Classifier\n"
+        "from worker.recognition.quiet import quiet_tensorflow\n"
         f"Classifier.load(Bundle.open(pathlib.Path({str(shipped.path)!r}))).self_test()\n"
         "with quiet_tensorflow():\n"
         "    os.write(2, b'I0000 00:00:1.2 3 port.cc:1] chatter\\na true warning\\n')\n"

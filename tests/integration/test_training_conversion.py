@@ -12,7 +12,8 @@ import pytest
 
 from worker.errors import ModelError
 from worker.recognition.bundle import Bundle, draw_known_tiles
-from worker.recognition.classifier import Classifier, quiet_tensorflow
+from worker.recognition.classifier import Classifier
+from worker.recognition.quiet import quiet_tensorflow
 from worker.training.conversion import convert
 
 TILES = (draw_known_tiles(7) / 255).astype(np.float32)
@@ -52,7 +53,11 @@ def test_an_h5_file_becomes_a_bundle_that_answers_the_same(keras: Any, tmp_path:
     old.save(tmp_path / "old.h5")
     made = convert(tmp_path / "old.h5", tmp_path / "new")
     assert np.allclose(answers(made), expected(old), atol=1e-5)
-    assert sorted(each.name for each in (tmp_path / "new").iterdir()) == ["card.json", "model.keras"]
+    assert sorted(each.name for each in (tmp_path / "new").iterdir()) == [
+        "card.json",
+        "model.keras",
+        "model.tflite",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +189,7 @@ def a_broken_h5(path: Path) -> None:
     ("make", "word"),
     [
         (not_there, "missing"),
-        (some_text, "neither an HDF5 file"),
+        (some_text, "neither a bundle, a .keras or HDF5 file"),
         (an_empty_saved_model, "cannot be used"),
         (a_broken_h5, "Keras cannot load"),
     ],

@@ -237,7 +237,7 @@ def test_a_picture_that_cannot_be_drawn_is_answered_all_the_same(
     def broken(*_: object, **__: object) -> None:
         raise cv2.error("assertion failed")
 
-    monkeypatch.setattr(worker.reading, "annotate", broken)
+    monkeypatch.setattr(worker.reading, "annotated_file", broken)
     outcome = _outcome(reader, _arrive(tmp_path, "blank.png", _page(0)))
     assert outcome.status is Status.REVIEW
     assert outcome.picture is None

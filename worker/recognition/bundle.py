@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,13 +20,16 @@ import numpy.typing as npt
 
 from worker import __version__
 from worker.errors import ModelError, UsageError, WorldError
+from worker.logs import get_log
 from worker.recognition.card import (
     CARD_FILE,
     DIGIT_LABELS,
+    LITERT_FILE,
     MAX_MODEL_BYTES,
     MODEL_FILE,
     Card,
     ChosenThresholds,
+    LiteRtForm,
     Logits,
     SelfTest,
     TrainingRun,
@@ -37,6 +40,7 @@ from worker.recognition.card import (
 )
 from worker.recognition.inspection import Architecture, inspect_archive
 from worker.recognition.layers import Shape
+from worker.recognition.quiet import quiet_tensorflow
 from worker.vision.page import TILE_PX
 
 SELF_TEST_TILES = 16
@@ -90,6 +94,25 @@ class Bundle:
         )
         _check_fit(path, card, architecture)
         return Bundle(path, card, architecture, content)
+
+    def read_litert_form(self) -> bytes:
+        """The content of model.tflite, verified against the card; ModelError where there is none or another."""
+        if self.card.litert is None:
+            how = (
+                f"digit-worker convert {self.path}"
+                if os.path.isdir(self.path)
+                else f"digit-worker convert {self.path} --output DIR, then `model: DIR`"
+            )
+            raise ModelError(
+                f"{self.path} holds no LiteRT form, which `engine: litert` needs. Make it: {how}"
+            )
+        content = read_bounded(self.path / LITERT_FILE, MAX_MODEL_BYTES)
+        if hashlib.sha256(content).hexdigest() != self.card.litert.sha256:
+            raise ModelError(
+                f"{self.path / LITERT_FILE} is not the file that {CARD_FILE} describes (its SHA-256 differs):"
+                f" it was damaged or swapped. Make it anew: digit-worker convert {self.path}"
+            )
+        return content
 
     def load(self) -> Any:
         """The Keras model, made from the very bytes that were verified; imports Keras."""
@@ -193,20 +216,27 @@ def write_bundle(
     seed: int | None = None,
     training: TrainingRun | None = None,
     beside: Mapping[str, bytes] | None = None,
+    with_litert_form: bool = False,
 ) -> Bundle:
     """Make `folder` a bundle of this Keras model, whole or not at all, and return it as it reads back.
 
     `beside` holds further small files (curves.png). A bundle that was there stays until the new one is
-    complete; files in it that no bundle owns are kept. UsageError where `folder` holds something else.
+    complete; files in it that no bundle owns are kept. `with_litert_form` adds model.tflite where this
+    model can take that form (a warning in the log says why not). UsageError where `folder` holds
+    something else.
     """
     folder = folder.absolute()
     _refuse_foreign(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with _staged(folder) as staged:
         digest, found = _save(model, staged / MODEL_FILE)
         if found.outputs is None:
             raise ModelError("The model ends in neither softmax nor plain logits. End it in one of them.")
+        litert = None
+        if with_litert_form:
+            try:
+                litert = _add_litert_form(staged, model, found.input_shape, found.outputs)
+            except ModelError as error:
+                get_log().warning("litert_form_left_out", why=str(error))
         card = Card(
             name=folder.name,
             sha256=digest,
@@ -221,16 +251,54 @@ def write_bundle(
             training=training,
             versions=versions(),
             self_test=_ask(model, found.input_shape, found.outputs),
+            litert=litert,
         )
         write_synced(staged / CARD_FILE, card_bytes(card))
         for name, content in (beside or {}).items():
             write_synced(staged / name, content)
+    return Bundle.open(folder)
+
+
+def add_litert_form(folder: Path) -> Bundle:
+    """Give the bundle in `folder` its LiteRT form, made of its own model anew, and return it.
+
+    Needs TensorFlow. All else in the bundle stays as it is. ModelError where the model cannot take that
+    form or then answers differently.
+    """
+    folder = folder.absolute()
+    bundle = Bundle.open(folder)
+    with quiet_tensorflow():
+        model = bundle.load()
+    with _staged(folder) as staged:
+        write_synced(staged / MODEL_FILE, bundle.content)
+        litert = _add_litert_form(staged, model, bundle.card.input_shape, bundle.card.outputs)
+        write_synced(staged / CARD_FILE, card_bytes(bundle.card.model_copy(update={"litert": litert})))
+    return Bundle.open(folder)
+
+
+def _add_litert_form(
+    staged: Path, model: Any, input_shape: Shape, outputs: Literal["logits", "softmax"]
+) -> LiteRtForm:
+    from worker.recognition.litert_form import make_litert_form
+
+    tiles = draw_known_tiles().astype(np.float32) / np.float32(255)
+    content, off = make_litert_form(model, tiles.reshape(-1, *input_shape), outputs == "logits")
+    write_synced(staged / LITERT_FILE, content)
+    return LiteRtForm(sha256=hashlib.sha256(content).hexdigest(), largest_difference=off)
+
+
+@contextlib.contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A folder to make a bundle in; at the end it takes the place of `folder`, if it can be opened."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield staged
         Bundle.open(staged)  # what cannot be opened is not published
         staged.chmod(0o755)  # mkdtemp makes folders that only their maker can enter
         _publish(staged, folder)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return Bundle.open(folder)
 
 
 def _save(model: Any, path: Path) -> tuple[str, Architecture]:
@@ -292,7 +360,7 @@ def _publish(staged: Path, folder: Path) -> None:
             staged.rename(folder)
             aside.rename(staged)
         for each in list(staged.iterdir()):
-            if each.name not in new | {MODEL_FILE, CARD_FILE}:
+            if each.name not in new | {MODEL_FILE, CARD_FILE, LITERT_FILE}:
                 each.rename(folder / each.name)
     handle = os.open(folder.parent, os.O_RDONLY)
     try:

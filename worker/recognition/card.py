@@ -23,6 +23,7 @@ from worker.vision.page import TILE_PX
 
 MODEL_FILE = "model.keras"
 CARD_FILE = "card.json"
+LITERT_FILE = "model.tflite"
 FORMAT_VERSION = 1
 DIGIT_LABELS = tuple("0123456789")
 
@@ -32,6 +33,7 @@ MAX_CARD_BYTES = 4 << 20
 
 # Logits of one model differ by less than 1e-4 between processors and versions; another model's by units.
 SELF_TEST_TOLERANCE = 0.01
+LARGEST_DIFFERENCE = 1e-4  # by how much a probability of the LiteRT form may differ from the Keras model's
 
 Tiles = npt.NDArray[np.float32]
 Logits = npt.NDArray[np.float32]
@@ -93,11 +95,22 @@ class SelfTest(_Part):
         return np.asarray(self.logits, dtype=np.float32)
 
 
+class LiteRtForm(_Part):
+    """The same model in the form that LiteRT runs, model.tflite.
+
+    `largest_difference` is how far a probability of it was off from the Keras model's when it was made.
+    """
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    largest_difference: Annotated[float, Field(ge=0, le=LARGEST_DIFFERENCE)]
+
+
 class Card(_Part):
     """All that is known about one model; card.json is this, as JSON.
 
     `labels` name the outputs: the ten digits, then classes of marks that are none. `metrics` are keyed
-    by the data they were measured on. `self_test` is None for a bare file alone.
+    by the data they were measured on. `self_test` is None for a bare file alone,
+    `litert` where the bundle holds no model.tflite.
     """
 
     format_version: Literal[1] = 1
@@ -114,6 +127,7 @@ class Card(_Part):
     training: TrainingRun | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     self_test: SelfTest | None = None
+    litert: LiteRtForm | None = None
 
     @field_validator("labels")
     @classmethod
@@ -161,6 +175,11 @@ def write_card(folder: Path, card: Card) -> None:
         staged.replace(folder / CARD_FILE)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def files_of(card: Card) -> list[str]:
+    """The names of the files that the bundle of this card consists of."""
+    return [MODEL_FILE, *([LITERT_FILE] if card.litert else []), CARD_FILE]
 
 
 def card_bytes(card: Card) -> bytes:

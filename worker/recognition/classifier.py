@@ -1,59 +1,31 @@
 """From tiles to logits: the model behind an engine, warm, tested, and the same for a tile in any company.
 
-A classifier belongs to one thread at a time; it holds no lock. TensorFlow is imported by `load` alone.
+A classifier belongs to one thread at a time; it holds no lock. Its library is imported by `load` alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal
 
 import numpy as np
 
 from worker.errors import ModelError
-from worker.recognition.bundle import SELF_TEST_TILES, Bundle, draw_known_tiles, to_logits
+from worker.recognition.bundle import Bundle, to_logits
 from worker.recognition.card import Card, Logits, Tiles
+from worker.recognition.engine import Engine, agreeing_sizes, plan_chunks
+from worker.recognition.quiet import quiet_tensorflow
 from worker.vision.page import TILE_PX
 
 # Tiles go through the engine in chunks of just these sizes, the last one filled up with empty tiles: one
 # trace a size and never another. On two cores the CNN that ships takes 2 ms for 4 tiles and 9 ms for 64.
 # A tile gets the same bits in every size from 2 up on the machines seen (a lone row takes another path
-# through the matrix product); loading makes sure of it and falls back to the largest size alone.
+# through the matrix product); loading makes sure of it and leaves out the sizes that differ.
 CHUNK_SIZES = (64, 16, 4)
 
 _has_loaded: list[bool] = []  # one entry for each model that was loaded in this process
-
-
-def plan_chunks(count: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The chunks in which so many tiles are run: pairs of tiles taken and the size they are filled up to.
-
-    `sizes` are descending. A size is taken as soon as more than half of it is filled: running it then
-    costs no more than several of the next smaller one.
-    """
-    for size, smaller in zip(sizes, [*sizes[1:], 0], strict=True):
-        while count > (size // 2 if smaller else 0):
-            taken = min(count, size)
-            yield taken, size
-            count -= taken
-
-
-class Engine(Protocol):
-    """What runs a model. `sizes`, descending, are the numbers of tiles it takes; all give the same bits."""
-
-    @property
-    def sizes(self) -> Sequence[int]:
-        """How many tiles may be run at once."""
-        ...
-
-    def run(self, tiles: Tiles) -> Logits:
-        """The model's outputs, float32 (size, labels), for float32 (size, *input shape)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +36,23 @@ class Classifier:
     engine: Engine
 
     @staticmethod
-    def load(bundle: Bundle, threads: int = 2) -> Classifier:
-        """Load the model of a verified bundle into TensorFlow, with so many threads for its arithmetic.
+    def load(
+        bundle: Bundle, threads: int = 2, engine: Literal["tensorflow", "litert"] = "tensorflow"
+    ) -> Classifier:
+        """Load the model of a verified bundle into an engine, with so many threads for its arithmetic.
 
-        Takes seconds: TensorFlow is imported here. Call it after every fork. The number of threads is
-        fixed by the first load in a process. Raises ModelError.
+        `tensorflow` takes seconds: it is imported here. Call it after every fork. Its number of threads is
+        fixed by the first load in a process. `litert` needs a bundle with that form. Raises ModelError.
         """
+        if engine == "litert":
+            from worker.recognition.litert import LiteRtEngine
+
+            return Classifier(bundle.card, LiteRtEngine(bundle, threads))
         # Only the first load is talkative. A later one may happen beside other threads, whose log is to flow.
         with contextlib.nullcontext() if _has_loaded else quiet_tensorflow():
-            engine = _TensorFlowEngine(bundle, threads)
+            tensorflow = _TensorFlowEngine(bundle, threads)
         _has_loaded.append(True)
-        return Classifier(bundle.card, engine)
+        return Classifier(bundle.card, tensorflow)
 
     def logits(self, tiles: Tiles) -> Logits:
         """The logits, float32 (n, labels), of tiles, float32 (n, 28, 28) in [0, 1]; n may be 0.
@@ -134,60 +112,14 @@ class _TensorFlowEngine:
             for size in CHUNK_SIZES
         }
         self._constant = tf.constant
-        self.sizes = self._agreeing_sizes(bundle.card.input_shape)
+        self.sizes = agreeing_sizes(self.run, CHUNK_SIZES, bundle.card.input_shape)
 
     def run(self, tiles: Tiles) -> Logits:
         outputs: Logits = self._functions[len(tiles)](self._constant(tiles)).numpy()
         return outputs
-
-    def _agreeing_sizes(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """All sizes where they give the same bits here, else the largest alone."""
-        largest = CHUNK_SIZES[0]
-        known = np.concatenate([draw_known_tiles(seed) for seed in range(largest // SELF_TEST_TILES)])
-        tiles = (known / np.float32(255)).astype(np.float32).reshape(-1, *input_shape)
-        expected = self.run(tiles)
-        for size in CHUNK_SIZES[1:]:
-            parts = [self.run(tiles[start : start + size]) for start in range(0, largest, size)]
-            if not np.array_equal(np.concatenate(parts), expected, equal_nan=True):
-                return (largest,)
-        return CHUNK_SIZES
 
 
 def classify_all(classifier: Classifier, tiles: Tiles, part_tiles: int = 4096) -> Iterator[Logits]:
     """The logits of a large array of tiles, part by part, so that progress can be shown."""
     for start in range(0, len(tiles), part_tiles):
         yield classifier.logits(tiles[start : start + part_tiles])
-
-
-_CHATTER = re.compile(
-    rb"[IWE]\d{4} \d\d:\d\d:|\d{4}-\d\d-\d\d .*: [IWE] (tensorflow|external)/"
-    rb"|WARNING: All log messages before absl|To enable the following instructions:"
-)
-
-
-@contextlib.contextmanager
-def quiet_tensorflow(*, hide_gpus: bool = True) -> Iterator[None]:
-    """Keep TensorFlow's start-up talk off stderr, and any other line that is written there for later.
-
-    The first lines come from C++ before any log level is known, so the file descriptor itself is turned
-    aside. What is not TensorFlow's (other threads' logs, a warning of Python) is written through at the
-    end. GPUs are hidden, unless CUDA_VISIBLE_DEVICES says otherwise or `hide_gpus` is False: a tile is too
-    small to be worth the way there, and looking for them costs time.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if hide_gpus:
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    sys.stderr.flush()
-    true_stderr = os.dup(2)
-    with tempfile.TemporaryFile() as aside:
-        os.dup2(aside.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(true_stderr, 2)
-            os.close(true_stderr)
-            aside.seek(0)
-            for line in aside:
-                if not _CHATTER.match(line):
-                    os.write(2, line)

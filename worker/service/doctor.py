@@ -88,7 +88,7 @@ def _python(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("error", f"Python {version} is not supported.", "Use Python 3.11, 3.12 or 3.13.")
     found, missing = [], []
-    for library in LIBRARIES:
+    for library in (*LIBRARIES, *(["ai-edge-litert"] if settings.engine == "litert" else [])):
         try:
             found.append(f"{library} {metadata.version(library)}")
         except metadata.PackageNotFoundError:
@@ -97,7 +97,11 @@ def _python(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", ", ".join(found))
     if missing:
         yield Finding(
-            "error", f"Not installed: {', '.join(missing)}.", "Run `make install` in the project's folder."
+            "error",
+            f"Not installed: {', '.join(missing)}.",
+            "Run `make install` in the project's folder."
+            if missing != ["ai-edge-litert"]
+            else "Install it (pip install ai-edge-litert), or set `engine: tensorflow`.",
         )
     threads = settings.reader_threads
     yield Finding(
@@ -330,12 +334,14 @@ def _model(settings: Settings) -> Iterator[Finding]:
 
     try:
         bundle = Bundle.open(settings.model)
-        Classifier.load(bundle, threads=settings.reader_threads).self_test()
+        Classifier.load(bundle, settings.reader_threads, settings.engine).self_test()
     except ModelError as error:
         yield Finding(
             "error", f"model {settings.model}: {error}", "Restore it from a backup, or run `make model`."
         )
     else:
         yield Finding(
-            "ok", f"model {bundle.card.name} ({bundle.card.sha256[:12]}) gives the answers it once gave"
+            "ok",
+            f"model {bundle.card.name} ({bundle.card.sha256[:12]}) gives the answers it once gave,"
+            f" run by {settings.engine}",
         )

@@ -1,13 +1,15 @@
-"""Old model files into bundles: `.h5` and SavedModel folders, rebuilt from layers that may be loaded safely.
+"""Model files into bundles, and bundles into bundles that every engine can serve.
 
-Converting runs what the old file says, with no allow-list before it: convert only files that one trusts.
-What comes out is an ordinary bundle, inspected like any other.
+`.h5` files and SavedModel folders are rebuilt from layers that may be loaded safely. Converting these runs
+what the old file says, with no allow-list before it: convert only files that one trusts. What comes out is
+an ordinary bundle, inspected like any other. A `.keras` file or a bundle is inspected before it is loaded.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from worker.errors import ModelError
-from worker.recognition.bundle import Bundle, draw_known_tiles, write_bundle
-from worker.recognition.card import TrainingRun
-from worker.recognition.classifier import quiet_tensorflow
+from worker.errors import ModelError, UsageError
+from worker.recognition.bundle import Bundle, add_litert_form, draw_known_tiles, write_bundle
+from worker.recognition.card import CARD_FILE, TrainingRun
+from worker.recognition.quiet import quiet_tensorflow
 from worker.training.datasets import Examples, load_mnist
 from worker.vision.page import TILE_PX
 
@@ -31,15 +33,20 @@ LAST_ACTIVATIONS = ("softmax", "linear")
 Floats = npt.NDArray[np.float32]
 
 
-def convert(old: Path, output: Path, data: Path | None = None) -> Bundle:
-    """Make a bundle of an `.h5` file or a SavedModel folder that one trusts; ModelError where it cannot be.
+def convert(old: Path, output: Path | None, data: Path | None = None) -> Bundle:
+    """Make a bundle of a model file, with a LiteRT form where it can take one; ModelError where it cannot be.
 
-    A SavedModel is rebuilt from what Keras noted about its layers, or, without such notes, as a chain of
-    dense layers; it counts as rebuilt only when the outputs agree to 1e-5 on random and drawn tiles.
-    With `data` (an mnist.npz) the card holds its accuracy on MNIST's test tiles.
+    `old` is a `.keras` file, an `.h5` file or a SavedModel folder that one trusts; or a bundle, which is
+    given its LiteRT form where it lies (`output` None) or as a copy of the same name. With `data` (an
+    mnist.npz) the new card holds its accuracy on MNIST's test tiles. A SavedModel counts as rebuilt only
+    when the outputs agree to 1e-5 on random and drawn tiles.
     """
     if not old.exists():
         raise ModelError(f"{old} is missing. Name an .h5 file or a SavedModel folder.")
+    if (old / CARD_FILE).is_file():
+        return _complete_bundle(old, output)
+    if output is None:
+        raise UsageError("Name the new bundle's folder: --output DIR.")
     with quiet_tensorflow():
         import keras  # noqa: F401 - its noise, too
         import tensorflow as tf
@@ -49,10 +56,10 @@ def convert(old: Path, output: Path, data: Path | None = None) -> Bundle:
         model = _rebuild(old)
     elif old.is_file() and old.read_bytes()[:8] == b"\x89HDF\r\n\x1a\n":
         model = _load_h5(old)
+    elif old.is_file() and old.suffix == ".keras":
+        model = Bundle.open(old).load()
     else:
-        raise ModelError(
-            f"{old} is neither an HDF5 file nor a SavedModel folder. A .keras file needs no converting."
-        )
+        raise ModelError(f"{old} is neither a bundle, a .keras or HDF5 file nor a SavedModel folder.")
     metrics = {}
     if data is not None:
         test = load_mnist(data).test
@@ -60,7 +67,17 @@ def convert(old: Path, output: Path, data: Path | None = None) -> Bundle:
     made = TrainingRun(
         command=f"convert {old.name}", preset="converted", data="unknown", epochs=0, duration_s=0
     )
-    return write_bundle(output, model, metrics=metrics, training=made)
+    return write_bundle(output, model, metrics=metrics, training=made, with_litert_form=True)
+
+
+def _complete_bundle(old: Path, output: Path | None) -> Bundle:
+    """The bundle with its LiteRT form; a copy in `output` has the same card and whatever lies beside."""
+    if output is None or output.absolute() == old.absolute():
+        return add_litert_form(old)
+    if output.exists():
+        raise UsageError(f"{output} is there already. Name a new folder for the copy of {old}.")
+    shutil.copytree(old, output)
+    return add_litert_form(output)
 
 
 def _accuracy(model: Any, test: Examples) -> dict[str, float]:

@@ -21,7 +21,7 @@ import numpy as np
 from worker.errors import UsageError
 from worker.recognition.bundle import Bundle, write_bundle
 from worker.recognition.card import DIGIT_LABELS, Tiles, TrainingRun
-from worker.recognition.classifier import quiet_tensorflow
+from worker.recognition.quiet import quiet_tensorflow
 from worker.training.architectures import cost, digits, mlp, mlp_dropout
 from worker.training.datasets import Examples, Labels, Mnist, load_mnist, split_validation
 from worker.training.plots import Curve, draw_curves
@@ -151,6 +151,7 @@ def train(
         seed=seed,
         training=done,
         beside={CURVES_FILE: draw_curves(curves, f"{preset}: {test['accuracy']:.2%} of MNIST's test tiles")},
+        with_litert_form=True,
     )
     found = cost(model)
     return Summary(

@@ -10,6 +10,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -17,15 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.vision.page import Box, Grey, Page
+from worker.vision.palette import Colour, Palette
 
 Picture = npt.NDArray[np.uint8]
-Colour = tuple[int, int, int]
 Spans = npt.NDArray[np.int64]
 
 _GREEN: Final[Colour] = (88, 122, 0)  # BGR; both dark enough for white letters
 _VERMILION: Final[Colour] = (0, 76, 196)
 _WHITE: Final[Colour] = (255, 255, 255)
-_INK: Final[Colour] = (40, 40, 40)
+_INK: Final = 40
 _MAT: Final = 222  # the grey around the page: shows where a white page ends
 
 _MIN_SIDE_PX: Final = 280  # a page smaller than this is enlarged
@@ -53,13 +54,6 @@ _PLAIN: Final = str.maketrans(
 _FLAT_PART: Final = 0.75  # above it, most pixels repeat their neighbour and PNG is smaller than JPEG
 _MAX_PNG_PIXELS: Final = 300_000
 _JPEG_PARAMETERS: Final = (cv2.IMWRITE_JPEG_QUALITY, 80)
-# An enlarged page repeats whole rows: "up" turns those to zeros, and runs of zeros are all that is left
-# to find. 28×28 enlarged: 6 KB in 0.6 ms; OpenCV's own choice makes 29 KB in 0.8 ms. OpenCV 4.11 cannot
-# choose the filter.
-_PNG_PARAMETERS: Final = (
-    *(cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
-    *((cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP) if hasattr(cv2, "IMWRITE_PNG_FILTER") else ()),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +66,39 @@ class Label:
     box: Box
     text: str
     is_accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Paint:
+    """What a picture is painted with: colours where it has three channels, entries where it has a palette.
+
+    The pairs are for what is accepted and what is doubtful: a colour, and the white of letters on it.
+    """
+
+    accepted: tuple[Colour | int, Colour | int]
+    doubtful: tuple[Colour | int, Colour | int]
+    paper: int
+    mat: int
+    ink: int
+    in_palette: bool
+
+    def pair(self, is_accepted: bool) -> tuple[Colour | int, Colour | int]:
+        """The colour of a verdict, and the white on it."""
+        return self.accepted if is_accepted else self.doubtful
+
+
+_PALETTE: Final = Palette(_GREEN, _VERMILION)
+_IN_COLOUR: Final = _Paint(
+    (_GREEN, _WHITE), (_VERMILION, _WHITE), paper=255, mat=_MAT, ink=_INK, in_palette=False
+)
+_IN_PALETTE: Final = _Paint(
+    (Palette.first, Palette.white_after(Palette.first)),
+    (Palette.second, Palette.white_after(Palette.second)),
+    paper=255 >> 1,
+    mat=_MAT >> 1,
+    ink=_INK >> 1,
+    in_palette=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +139,40 @@ def annotate(
     the picture. Characters outside ASCII are replaced by the nearest that can be drawn.
     """
     drawn, scale = _scale(page.grey, max_side_px)
+    return _paint(drawn, scale, labels, caption, is_accepted, _IN_COLOUR)
+
+
+def annotated_file(
+    page: Page,
+    labels: Sequence[Label],
+    caption: str,
+    is_accepted: bool,
+    *,
+    page_was_jpeg: bool,
+    max_side_px: int = 1000,
+) -> tuple[bytes, str]:
+    """What `annotate` draws, as a file: its bytes and `.png` or `.jpg`, whichever is small and quick for it.
+
+    PNG (in a palette: greys are off by one level at most) keeps enlarged and clean pages sharp; large or
+    noisy ones would take many times longer than as JPEG.
+    """
+    drawn, scale = _scale(page.grey, max_side_px)
+    if page_was_jpeg or drawn.size > _MAX_PNG_PIXELS or not _is_flat(drawn):
+        picture = _paint(drawn, scale, labels, caption, is_accepted, _IN_COLOUR)
+        return cv2.imencode(".jpg", picture, _JPEG_PARAMETERS)[1].tobytes(), ".jpg"
+    return _PALETTE.png(_paint(drawn, scale, labels, caption, is_accepted, _IN_PALETTE)), ".png"
+
+
+def _is_flat(drawn: Grey) -> bool:
+    """Whether most pixels repeat their left neighbour, looked at in every sixteenth row."""
+    rows = drawn[::16]
+    return rows.shape[1] < 2 or float(np.mean(rows[:, 1:] == rows[:, :-1])) > _FLAT_PART
+
+
+def _paint(
+    drawn: Grey, scale: float, labels: Sequence[Label], caption: str, is_accepted: bool, paint: _Paint
+) -> Picture:
+    """The page, already at its final size, with margins, boxes, labels and caption."""
     height, width = drawn.shape
     boxes = [_scaled(label.box, scale) for label in labels]
     texts = [_ascii(label.text) for label in labels]
@@ -129,9 +190,13 @@ def annotate(
     page_bottom = top + height + below + _MARGIN_PX
 
     strip_height = len(lines) * _CAPTION_LINE_PX + 2 * _PAD_PX
-    picture = np.full((page_bottom + strip_height, full_width, 3), _MAT, np.uint8)
-    picture[top : top + height, left : left + width] = cv2.cvtColor(drawn, cv2.COLOR_GRAY2BGR)
-    _draw_caption(picture[page_bottom:], lines, _colour(is_accepted), is_accepted)
+    size = (page_bottom + strip_height, full_width)
+    # Greys are one number for all channels: NumPy fills with one ten times as fast as with three.
+    picture = np.full(size if paint.in_palette else (*size, 3), paint.mat, np.uint8)
+    picture[top : top + height, left : left + width] = (
+        Palette.grey(drawn) if paint.in_palette else cv2.cvtColor(drawn, cv2.COLOR_GRAY2BGR)
+    )
+    _draw_caption(picture[page_bottom:], lines, paint, is_accepted)
 
     frames = [
         _Rectangle(
@@ -144,24 +209,10 @@ def annotate(
     ]
     tags = _place(frames, widths, style, full_width, page_bottom)
     for frame, label in zip(frames, labels, strict=True):
-        _draw_frame(picture, frame, _colour(label.is_accepted), is_solid=label.is_accepted)
+        _draw_frame(picture, frame, paint.pair(label.is_accepted)[0], is_solid=label.is_accepted)
     for tag, label, text in zip(tags, labels, texts, strict=True):
-        _draw_tag(picture, tag, text, style, _colour(label.is_accepted), label.is_accepted)
+        _draw_tag(picture, tag, text, style, paint.pair(label.is_accepted), label.is_accepted)
     return picture
-
-
-def encode(picture: Picture, *, page_was_jpeg: bool) -> tuple[bytes, str]:
-    """Encode a picture as PNG or JPEG, whichever is small and quick for it: the bytes and `.png` or `.jpg`.
-
-    PNG keeps enlarged and clean pages exact; large or noisy ones would take many times longer than
-    as JPEG.
-    """
-    rows = picture[::16]
-    is_flat = float(np.mean(rows[:, 1:, 0] == rows[:, :-1, 0])) > _FLAT_PART
-    is_small = picture.shape[0] * picture.shape[1] <= _MAX_PNG_PIXELS
-    if is_flat and is_small and not page_was_jpeg:
-        return cv2.imencode(".png", picture, _PNG_PARAMETERS)[1].tobytes(), ".png"
-    return cv2.imencode(".jpg", picture, _JPEG_PARAMETERS)[1].tobytes(), ".jpg"
 
 
 def _scale(grey: Grey, max_side_px: int) -> tuple[Grey, float]:
@@ -267,11 +318,7 @@ def _overlap(starts: Spans, ends: Spans, other_starts: Spans, other_ends: Spans)
     return shared.clip(0)
 
 
-def _colour(is_accepted: bool) -> Colour:
-    return _GREEN if is_accepted else _VERMILION
-
-
-def _draw_frame(picture: Picture, frame: _Rectangle, colour: Colour, *, is_solid: bool) -> None:
+def _draw_frame(picture: Picture, frame: _Rectangle, colour: Colour | int, *, is_solid: bool) -> None:
     """Outline a box just outside its ink: solid, or in dashes."""
     left, top = max(0, frame.left), max(0, frame.top)
     dash, step = (1 << 20, 1 << 20) if is_solid else (_DASH_PX, _DASH_PX + _GAP_PX)
@@ -286,39 +333,53 @@ def _draw_frame(picture: Picture, frame: _Rectangle, colour: Colour, *, is_solid
 
 
 def _draw_tag(
-    picture: Picture, tag: _Rectangle, text: str, style: _TagStyle, colour: Colour, is_accepted: bool
+    picture: Picture,
+    tag: _Rectangle,
+    text: str,
+    style: _TagStyle,
+    colours: tuple[Colour | int, Colour | int],
+    is_accepted: bool,
 ) -> None:
+    colour, white = colours
     picture[tag.top : tag.bottom, tag.left : tag.right] = colour
     if style.sign_px:
-        _draw_sign(picture, tag.left + 3, tag.top + 3, is_accepted)
+        _draw_sign(picture, tag.left + 3, tag.top + 3, white, is_accepted)
     at = (tag.left + (style.sign_px or style.pad_px), tag.top + style.base_px)
     thickness = 2 if style.scale > _BOLD_FROM else 1
-    cv2.putText(picture, text, at, _FONT, style.scale, _WHITE, thickness, cv2.LINE_AA)
+    cv2.putText(picture, text, at, _FONT, style.scale, _scalar(white), thickness, cv2.LINE_AA)
 
 
-def _draw_caption(strip: Picture, lines: list[str], colour: Colour, is_accepted: bool) -> None:
+def _draw_caption(strip: Picture, lines: list[str], paint: _Paint, is_accepted: bool) -> None:
     """Write the caption in dark letters on white, beside a coloured block with the sign."""
-    strip[:] = 255
+    colour, white = paint.pair(is_accepted)
+    strip[:] = paint.paper
     strip[:, : _SIGN_PX + _PAD_PX] = colour
-    _draw_sign(strip, 4, _PAD_PX + 3, is_accepted)
+    _draw_sign(strip, 4, _PAD_PX + 3, white, is_accepted)
     for row, line in enumerate(lines):
         at = (_SIGN_PX + 2 * _PAD_PX, _PAD_PX + _CAPTION_BASE_PX + row * _CAPTION_LINE_PX)
-        cv2.putText(strip, line, at, _FONT, _CAPTION_SCALE, _INK, 1, cv2.LINE_AA)
+        cv2.putText(strip, line, at, _FONT, _CAPTION_SCALE, _scalar(paint.ink), 1, cv2.LINE_AA)
 
 
-def _draw_sign(picture: Picture, left: int, top: int, is_accepted: bool) -> None:
+def _draw_sign(picture: Picture, left: int, top: int, white: Colour | int, is_accepted: bool) -> None:
     """Draw a white tick or question mark, 11 pixels high."""
     if is_accepted:
         tick = np.array([(left, top + 7), (left + 4, top + 11), (left + 11, top + 2)], np.int32)
-        cv2.polylines(picture, [tick], False, _WHITE, 2, cv2.LINE_AA)  # noqa: FBT003
+        cv2.polylines(picture, [tick], False, _scalar(white), 2, cv2.LINE_AA)  # noqa: FBT003
     else:
-        cv2.putText(picture, "?", (left + 1, top + 12), _FONT, 0.5, _WHITE, 2, cv2.LINE_AA)
+        cv2.putText(picture, "?", (left + 1, top + 12), _FONT, 0.5, _scalar(white), 2, cv2.LINE_AA)
 
 
+def _scalar(colour: Colour | int) -> Colour:
+    """The colour as OpenCV takes it, which looks at the first number alone where there is one channel."""
+    return (colour, colour, colour) if isinstance(colour, int) else colour
+
+
+@lru_cache(maxsize=4096)
 def _text_width(text: str, scale: float) -> int:
     return int(cv2.getTextSize(text, _FONT, scale, 1)[0][0])
 
 
+@lru_cache(maxsize=4096)
 def _ascii(text: str) -> str:
     """Replace what Hershey's fonts cannot draw by the nearest that they can; white space by one blank."""
     plain = unicodedata.normalize("NFKD", text.translate(_PLAIN))

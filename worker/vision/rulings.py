@@ -16,6 +16,7 @@ from worker.vision.ink import Mask
 
 LEAST_SIDE_PX = 32
 STRAIGHT_FROM_PX = 60
+BRIDGE_PX = 5  # gaps in a line that noise makes
 STEEPEST = 0.1  # about 6 degrees
 COLUMNS = 110  # looked at, at most: a line across the page is seen in every one of them
 COVERED = 0.6  # of the columns, for a line in a strip of writing: longer than any digit is wide
@@ -53,6 +54,11 @@ def ruled_lines(solid: Mask) -> Mask | None:
     return found if found.any() else None
 
 
+def _spans(solid: Mask, reach_px: int) -> bool:
+    """Whether there is ink so near to the left and to the right border; most pages have clean ones."""
+    return bool(solid[:, :reach_px].any()) and bool(solid[:, -reach_px:].any())
+
+
 def _long_runs(solid: Mask, run_px: int) -> Mask:
     """Horizontal lines of `solid`, made of runs of `run_px`, that are thin and run from border to border.
 
@@ -60,15 +66,17 @@ def _long_runs(solid: Mask, run_px: int) -> Mask:
     """
     height, width = solid.shape
     run_px = max(12, run_px)
+    reach_px = max(1, width // 100)
     none = np.zeros_like(solid)
-    bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))  # gaps that noise makes
+    if not _spans(solid, reach_px + 1 + BRIDGE_PX // 2):
+        return none
+    bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, BRIDGE_PX), np.uint8))
     opened = cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, run_px), np.uint8))
     if not opened.any():
         return none
     linked = cv2.dilate(opened, np.ones((3, min(run_px // 2, 15)), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(linked, connectivity=8)
     max_height = max(8, height // 12)
-    reach_px = max(1, width // 100)
     keep = np.zeros(count, np.uint8)
     for label in np.flatnonzero(stats[:, cv2.CC_STAT_HEIGHT] <= max_height):
         x, y, w, h, _ = stats[label]
@@ -96,8 +104,10 @@ def _level_lines(solid: Mask) -> Mask:
     rulings = np.zeros_like(solid)
     # In a strip the height of the writing is known: runs must be longer than the bows of its digits.
     is_strip = width >= STRIP * height
+    if not is_strip and not _spans(solid, int(_reach_px(width)) + _stride(width) + 1 + BRIDGE_PX // 2):
+        return rulings
     run_px = int(np.clip(0.3 * height, 12, 40)) if is_strip else int(np.clip(width // 12, 12, 24))
-    bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))  # gaps that noise makes
+    bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, BRIDGE_PX), np.uint8))
     runs = np.asarray(cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, run_px), np.uint8)), np.uint8)
     thickest = max(3.5, 0.07 * height) if is_strip else max(4, min(height, width) // 40)
     for line in _lines(runs):
@@ -153,10 +163,20 @@ def _most(starts: npt.NDArray[np.float64], step: int) -> int:
     return int((counts + np.append(counts[1:], 0)).max())
 
 
+def _stride(width: int) -> int:
+    """Every so-manieth column is looked at."""
+    return max(1, width // COLUMNS)
+
+
+def _reach_px(width: int) -> float:
+    """How near to a border a line must come to reach it."""
+    return max(2, REACH * width) + _stride(width)
+
+
 def _lines(runs: Mask) -> list[_Line]:
     """Straight lines through pixels of `runs` that cover most of the page's columns."""
     height, width = runs.shape
-    stride = max(1, width // COLUMNS)
+    stride = _stride(width)
     looked_at = -(-width // stride)
     sampled = np.ascontiguousarray(runs[:, ::stride])
     sampled[1:] &= 1 - sampled[:-1]  # upper edges alone: one pixel a column and line
@@ -199,7 +219,7 @@ def _lines(runs: Mask) -> list[_Line]:
             continue
         near = np.abs(ys - start - slope * xs) <= 1.5
         left, right = int(xs[near].min()), int(xs[near].max()) + stride - 1
-        reach = max(2, REACH * width) + stride
+        reach = _reach_px(width)
         if is_strip or (left <= reach and right >= width - 1 - reach):
             found.append(_Line(start, slope, left, min(right, width - 1)))
     return found

@@ -1,0 +1,1 @@
+"""How fast the worker is, beside what else could do the same work on the same machine in the same minutes."""
