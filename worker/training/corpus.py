@@ -224,9 +224,9 @@ def _side_by_side(left: Float, right: Float, rng: Rng) -> Float:
 _corpus: Corpus | None = None
 
 
-def _start(digits: Tiles, labels: Labels) -> None:
+def _start(digits: Tiles, labels: Labels, recipe: Recipe) -> None:
     global _corpus  # noqa: PLW0603 - what each process of the pool holds; sent once, not with every task
-    _corpus = Corpus(digits, labels)
+    _corpus = Corpus(digits, labels, recipe)
 
 
 def _block(seed: int) -> tuple[Tiles, Labels]:
@@ -235,9 +235,11 @@ def _block(seed: int) -> tuple[Tiles, Labels]:
 
 
 def draw_blocks(
-    digits: Tiles, labels: Labels, seeds: range, processes: int
+    digits: Tiles, labels: Labels, recipe: Recipe, seeds: range, processes: int
 ) -> Iterator[tuple[Tiles, Labels]]:
     """The blocks of `seeds`, in their order, drawn by `processes` processes (which never see TensorFlow)."""
     context = get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_start, initargs=(digits, labels)) as pool:
+    with ProcessPoolExecutor(
+        processes, context, initializer=_start, initargs=(digits, labels, recipe)
+    ) as pool:
         yield from pool.map(_block, seeds)

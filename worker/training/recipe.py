@@ -11,7 +11,7 @@ import numpy as np
 from worker.recognition.card import ChosenThresholds, write_card
 from worker.recognition.classifier import Classifier
 from worker.training.calibration import fit
-from worker.training.corpus import BLOCK, LABELS, draw_blocks
+from worker.training.corpus import BLOCK, LABELS, Recipe, draw_blocks
 from worker.training.datasets import Examples, load_mnist, split_validation
 from worker.training.trainer import PlainTiles, Summary, train
 from worker.vision.normalization import NormalizerSettings
@@ -46,18 +46,25 @@ def train_digits(
         normaliser=NormalizerSettings().as_dict(),
         command=f"train --preset digits --seed {seed}",
     )
-    calibrate_bundle(output, draw(held_out, seed + 1, min(HARD_TILES, tiles), processes, "calibration"))
+    # Confidence is about whole signs: candidates of cuts are compared with one another, not accepted.
+    signs = Recipe(from_numbers=0.0)
+    hard = draw(held_out, seed + 1, min(HARD_TILES, tiles), processes, "calibration", signs)
+    calibrate_bundle(output, hard)
     return summary
 
 
-def draw(examples: Examples, seed: int, tiles: int, processes: int, what: str) -> Examples:
+def draw(
+    examples: Examples, seed: int, tiles: int, processes: int, what: str, recipe: Recipe | None = None
+) -> Examples:
     """So many tiles of the corpus, made from `examples` and the pen; progress on stderr."""
     blocks = max(1, tiles // BLOCK)
     pixels = np.empty((blocks * BLOCK, 28, 28), np.uint8)
     labels = np.empty(blocks * BLOCK, np.int32)
     started_s = time.monotonic()
     seeds = range(seed * 1_000_000, seed * 1_000_000 + blocks)
-    drawn = draw_blocks(examples.pixels, examples.labels.astype(np.uint8), seeds, processes)
+    drawn = draw_blocks(
+        examples.pixels, examples.labels.astype(np.uint8), recipe or Recipe(), seeds, processes
+    )
     for index, (some, their_labels) in enumerate(drawn):
         part = slice(index * BLOCK, (index + 1) * BLOCK)
         pixels[part], labels[part] = some, their_labels

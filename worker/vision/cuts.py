@@ -61,7 +61,7 @@ def find_seams(ink: Float) -> list[Seam]:
             # The steps of both halves lead to their first row: the upper one is read backwards.
             path = np.concatenate([_walk(back, row, column)[::-1], _walk(forth, h - 1 - row, column)[1:]])
             if all(float(np.abs(path - other).mean()) > apart for _, other in paths):
-                paths.append((float(through[column]) / h, path))
+                paths.append((float(small[np.arange(h), path].sum()) / h, path))
     most = min(MAX_SEAMS, max(1, round(SEAMS_PER_SQUARE * w / h)))
     seams = sorted(paths, key=lambda seam: seam[0])[:most]
     seams.sort(key=lambda seam: float(seam[1].mean()))

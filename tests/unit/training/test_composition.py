@@ -78,7 +78,7 @@ def test_layers_hold_one_digit_each_from_left_to_right(count: int) -> None:
 def test_candidates_are_tiles_with_labels_of_the_number() -> None:
     rng = np.random.default_rng(7)
     seen: set[int] = set()
-    for _ in range(25):
+    for _ in range(50):
         digits = [int(d) for d in rng.integers(0, 10, 3)]
         layers = compose([draw_digit(d, rng, 40) for d in digits], rng)
         found = list(pieces_of(layers, digits, rng, CLEAN, FRAGMENT, SEVERAL))
