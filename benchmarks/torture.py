@@ -1,4 +1,4 @@
-"""The real worker, killed at random again and again while files come in: is each one answered once?
+"""Kill the real worker at random, again and again, while files come in; each must be answered once.
 
     python -m benchmarks.torture [--files 20000] [--kills 500] [--seed 1] [--folder DIR] [--json FILE]
 
@@ -104,7 +104,7 @@ class Campaign:
         for number in range(len(self.dropped), min(len(self.dropped) + many, self.files)):
             name = f"{number:06}.png"
             # Bytes that no other file has: an original that took another's place would be seen.
-            data = _SHAPE[number % _SHAPES] + name.encode()
+            data = some_picture(number)
             (self.ready / name).write_bytes(data)
             os.rename(self.ready / name, self.inbox / name)
             self.dropped[name] = hashlib.sha256(data).hexdigest()
@@ -181,6 +181,11 @@ class Campaign:
             "originals not in done": len(misplaced),
             "left over": len(staged) + len(shown) + len(set(os.listdir(done)) - set(self.dropped)),
         }
+
+
+def some_picture(number: int) -> bytes:
+    """A small PNG with a digit; no two numbers have the same bytes."""
+    return _SHAPE[number % _SHAPES] + f"{number:06}.png".encode()
 
 
 def _shape(index: int) -> bytes:

@@ -1,6 +1,6 @@
 """Pictures damaged at random and bombs, through the decoder: each ends in a page or in a stated reason, soon.
 
-    python -m tests.integration.mutations [--files 20000] [--seed 1]
+python -m tests.integration.mutations [--files 20000] [--seed 1]
 """
 
 from __future__ import annotations
@@ -122,8 +122,10 @@ def outcome(data: bytes) -> str:
     """What the decoder says: `page`, or a reason; anything else is a fault of its own."""
     try:
         decode(data, LIMITS)
-    except (BadPictureError, UnfinishedError) as error:
+    except BadPictureError as error:
         return error.reason.code.value
+    except UnfinishedError as error:
+        return f"unfinished: {error.code.value}"
     return "page"
 
 

@@ -42,7 +42,9 @@ class Recorder:
     base: str
     names: dict[str, int] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
-    kept_at: list[int] = field(default_factory=list)  # for each step: how many records the consumer had by then
+    kept_at: list[int] = field(
+        default_factory=list
+    )  # for each step: how many records the consumer had by then
     _numbers: Iterable[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
@@ -52,9 +54,7 @@ class Recorder:
             for name in files:
                 path = os.path.join(folder, name)
                 self._add(Change("make", self._new(path), path, durable_at=0))
-                self._add(
-                    Change("write", self.names[path], path, data=Path(path).read_bytes(), durable_at=0)
-                )
+                self._add(Change("write", self.names[path], path, data=Path(path).read_bytes(), durable_at=0))
 
     def _new(self, path: str) -> int:
         self.names[path] = next(iter(self._numbers))
@@ -98,7 +98,9 @@ class Recorder:
         self._add(Change("unlink", self.names.pop(path), path))
 
 
-def surviving(changes: list[Change], step: int, choose: Callable[[Change], float]) -> list[tuple[Change, float]]:
+def surviving(
+    changes: list[Change], step: int, choose: Callable[[Change], float]
+) -> list[tuple[Change, float]]:
     """The changes that a cut before `step` leaves, with the share of their bytes; `choose` rules on the rest."""
     left = []
     for change in changes[:step]:
@@ -180,7 +182,7 @@ class Remains:
 
 def choices(seed: int, many: int) -> list[tuple[str, Callable[[Change], float]]]:
     """The two extremes, names without bytes, and random subsets."""
-    rng = random.Random(seed)  # noqa: S311 - which changes persist is no secret
+    rng = random.Random(seed)
     fixed: list[tuple[str, Callable[[Change], float]]] = [
         ("nothing unsynced", lambda _change: 0.0),
         ("everything", lambda _change: 1.0),

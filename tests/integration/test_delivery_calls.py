@@ -33,7 +33,18 @@ from worker.outcome import Outcome
 ROOT = Path(__file__).resolve().parents[2]
 MANY = 100_000  # calls; no piece of work here makes so many
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES)
-REFUSED = ("open", "openat", "write", "fsync", "syncfs", "rename", "renameat2", "unlink", "mkdir", "utimensat")
+REFUSED = (
+    "open",
+    "openat",
+    "write",
+    "fsync",
+    "syncfs",
+    "rename",
+    "renameat2",
+    "unlink",
+    "mkdir",
+    "utimensat",
+)
 
 
 def nothing(_step: str) -> None:
@@ -60,8 +71,8 @@ class Kept:
 def kills(folder: Path, *, everything: bool) -> dict[str, int]:
     """Kill a commit at each of its calls, then the recovery at some or each of its own, then finish."""
     figures: Counter[str] = Counter()
-    for consumes, again in ((True, False), (False, True)) if not everything else itertools.product(
-        (True, False), (True, False)
+    for consumes, again in (
+        ((True, False), (False, True)) if not everything else itertools.product((True, False), (True, False))
     ):
         for number in range(MANY):
             seconds = [None] if number % 5 and not everything else [3 + number % 40, 55 + number % 60]
@@ -141,7 +152,6 @@ class Refusing:
             return self.code
         return 0
 
-
     def _is_answered_otherwise(self, call: Call) -> bool:
         """An earlier original that may not be read counts as other bytes: marked names, nothing replaced."""
         is_reading = call.name == "openat" and not call.flags & tracing.CREATE
@@ -151,7 +161,9 @@ class Refusing:
 def faults(folder: Path, *, everything: bool) -> dict[str, int]:
     """Refuse each call in turn with each error, once and three times in a row."""
     figures: Counter[str] = Counter()
-    for again, times in ((False, 1), (True, 3)) if not everything else itertools.product((False, True), (1, 3)):
+    for again, times in (
+        ((False, 1), (True, 3)) if not everything else itertools.product((False, True), (1, 3))
+    ):
         for code in ERRORS:
             for number in range(MANY):
                 here = Path(tempfile.mkdtemp(dir=folder))
@@ -302,21 +314,38 @@ def quick_path(tmp_path: Path) -> Iterator[Path]:
         yield Path(made)
 
 
-@pytest.mark.skipif(bool(tracing.why_not()), reason=tracing.why_not() or "children can be watched")
-@pytest.mark.parametrize(("campaign", "least"), [("kills", 250), ("faults", 300), ("power", 300)])
-def test_every_call_may_be_the_last_or_refused_or_unsynced(campaign: str, least: int, quick_path: Path) -> None:
+def played(campaign: str, folder: Path, *more: str) -> dict[str, int]:
+    """The figures of a campaign, run as a program."""
+    command = [sys.executable, "-m", "tests.integration.test_delivery_calls", campaign]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.integration.test_delivery_calls", campaign, "--folder", str(quick_path)],
+        [*command, "--folder", str(folder), *more],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=500,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    figures = json.loads(done.stdout.splitlines()[-1])
-    assert figures.get(campaign, figures.get("cuts", 0)) >= least
+    figures: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+@pytest.mark.skipif(bool(tracing.why_not()), reason=tracing.why_not() or "children can be watched")
+@pytest.mark.long
+def test_a_kill_at_any_call_loses_nothing_and_publishes_nothing_twice(quick_path: Path) -> None:
+    assert played("kills", quick_path)["kills"] >= 250
+
+
+@pytest.mark.skipif(bool(tracing.why_not()), reason=tracing.why_not() or "children can be watched")
+@pytest.mark.long
+def test_any_call_may_be_refused_and_the_work_is_done_afterwards(quick_path: Path) -> None:
+    assert played("faults", quick_path)["faults"] >= 300
+
+
+@pytest.mark.skipif(bool(tracing.why_not()), reason=tracing.why_not() or "children can be watched")
+def test_a_power_cut_anywhere_loses_nothing_and_shows_nothing_else(quick_path: Path) -> None:
+    assert played("power", quick_path)["cuts"] >= 300
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from worker.errors import WorldError
 
 KILLED = 9
 RECOVERIES_DIE_AT = (0, 2, 5, 9)  # one after the other, each in what the one before has left
+
+
 def step_killer(at: int, desk: Desk) -> Callable[[str], None]:
     """A hook that lets the consumer have its way at each step, and ends the process before step `at`."""
     count = 0
