@@ -77,13 +77,15 @@ BROKEN_WORLDS = {
         "rm outbox/filler",
         "No space left",
     ),
+    # An ext4 that met an error stays read-only until it was unmounted and repaired: so the worker is stopped.
     "ext4 turned read-only": (
-        "truncate -s 24M disk; mkfs.ext4 -q disk; mount -o loop disk outbox; rmdir outbox/lost+found",
-        "mount -o remount,ro outbox",
-        "mount -o remount,rw outbox",
+        "truncate -s 24M disk; mkfs.ext4 -q disk; mount -o loop,errors=remount-ro disk outbox",
+        'echo 1 > "/sys/fs/ext4/$(basename "$(findmnt -no SOURCE outbox)")/trigger_fs_error"',
+        "kill -TERM $worker; wait $worker; umount outbox; e2fsck -fy disk > repair || true;"
+        'mount -o loop disk outbox; "$PYTHON" -m worker run --config config.yaml 2>>log & worker=$!',
         "Read-only",
     ),
-    "inbox moved away": (":", "mv inbox elsewhere", "mv elsewhere inbox", "No such file"),
+    "inbox moved away": (":", "mv inbox elsewhere", "mv elsewhere inbox", "is missing"),
 }
 BREAK_AND_MEND = """
 set -eu
