@@ -81,8 +81,10 @@ BROKEN_WORLDS = {
     "ext4 turned read-only": (
         "truncate -s 24M disk; mkfs.ext4 -q disk; mount -o loop,errors=remount-ro disk outbox",
         'echo 1 > "/sys/fs/ext4/$(basename "$(findmnt -no SOURCE outbox)")/trigger_fs_error"',
-        "kill -TERM $worker; wait $worker; umount outbox; e2fsck -fy disk > repair || true;"
-        'mount -o loop disk outbox; "$PYTHON" -m worker run --config config.yaml 2>>log & worker=$!',
+        (
+            "kill -TERM $worker; wait $worker; umount outbox; e2fsck -fy disk > repair || true;"
+            'mount -o loop disk outbox; "$PYTHON" -m worker run --config config.yaml 2>>log & worker=$!'
+        ),
         "Read-only",
     ),
     "inbox moved away": (":", "mv inbox elsewhere", "mv elsewhere inbox", "is missing"),
