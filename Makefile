@@ -13,7 +13,7 @@ DATA ?=
 
 BENCH ?=
 
-.PHONY: help run demo test unit bench check format lint types house model install dev lock clean
+.PHONY: help run demo test unit long torture fuzz bench check format lint types house model install dev lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,7 +25,16 @@ demo: $(RUNTIME) ## Draw a few dozen scans, read them, show what came out.
 	@$(BIN)/python -m worker.demo
 
 test: unit ## Set up, then run the tests (under five minutes).
-	@$(BIN)/python -m pytest tests/integration tests/acceptance
+	@$(BIN)/python -m pytest -m 'not long' tests/integration tests/acceptance
+
+long: $(DEV) ## Run the tests that take minutes: floods, random kills, every faulty call.
+	@$(BIN)/python -m pytest -m long -rs tests
+
+torture: $(DEV) ## Kill the real worker 500 times under 20,000 files (an hour or more).
+	@$(BIN)/python -m benchmarks.torture
+
+fuzz: $(DEV) ## Decode 20,000 damaged pictures and a set of bombs.
+	@$(BIN)/python -m tests.integration.mutations
 
 unit: $(DEV) ## Run the fast tests alone (no TensorFlow, under ten seconds).
 	@$(BIN)/python -m pytest tests/unit

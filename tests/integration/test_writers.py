@@ -1,0 +1,110 @@
+"""Writers as they are: what copy tools and scanners do to a folder, and each file is given out once, whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_intake_watching import END, Doorway
+
+
+@pytest.fixture
+def doorway(tmp_path: Path) -> Iterator[Doorway]:
+    (tmp_path / "inbox").mkdir()
+    doorway = Doorway(tmp_path / "inbox", settle_s=0.2, incomplete_after_s=3.0)
+    doorway.watcher.start()
+    doorway.turn()
+    yield doorway
+    doorway.watcher.stop()
+
+
+def sizes(doorway: Doorway) -> dict[str, int]:
+    assert len(set(doorway.names)) == len(doorway.names), "given out twice"
+    return {arrival.name: arrival.size_bytes for arrival in doorway.answered}
+
+
+def test_rsync_writes_a_temporary_name_and_renames(doorway: Doorway, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "sub").mkdir(parents=True)
+    for number in range(30):
+        path = source / ("sub" if number % 3 else ".") / f"{number}.png"
+        path.write_bytes(bytes(20_000) + END)
+        os.utime(path, (1, 1))
+    if rsync := shutil.which("rsync"):
+        process = subprocess.Popen([rsync, "-a", "--bwlimit=800", f"{source}/", f"{doorway.root}/"])
+        doorway.run_until(lambda: len(doorway.answered) >= 30, 20)
+        assert process.wait(20) == 0
+    else:  # the same calls by hand
+        for path in source.rglob("*.png"):
+            target = doorway.root / path.relative_to(source)
+            target.parent.mkdir(exist_ok=True)
+            hidden = target.with_name(f".{target.name}.Xy12Zq")
+            shutil.copy2(path, hidden)
+            doorway.turn()
+            hidden.rename(target)
+        doorway.run_until(lambda: len(doorway.answered) >= 30)
+    doorway.run_for(0.5)
+    assert len(sizes(doorway)) == 30
+    assert set(sizes(doorway).values()) == {20_003}
+
+
+@pytest.mark.parametrize("holds_open", [True, False], ids=["one open file", "opened for each part"])
+def test_writing_in_place_with_pauses_longer_than_the_settling_time(
+    doorway: Doorway, holds_open: bool
+) -> None:
+    path = doorway.root / "slow.png"
+
+    def write() -> None:
+        file = path.open("ab", buffering=0)
+        for part in (b"1" * 1000, b"2" * 1000, END):
+            if not holds_open:
+                file.close()
+                file = path.open("ab", buffering=0)
+            file.write(part)
+            time.sleep(0.6)
+        file.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    doorway.run_until(lambda: bool(doorway.answered))
+    writer.join()
+    doorway.run_for(0.5)
+    assert sizes(doorway) == {"slow.png": 2003}
+
+
+def test_an_empty_placeholder_is_filled_later(doorway: Doorway) -> None:
+    (doorway.root / "later.png").touch()
+    doorway.run_for(1.0)
+    assert doorway.names == []
+    (doorway.root / "later.png").write_bytes(b"x" + END)
+    doorway.run_until(lambda: bool(doorway.answered))
+    doorway.run_for(0.5)
+    assert sizes(doorway) == {"later.png": 4}
+
+
+@pytest.mark.long
+def test_fifty_thousand_files_at_once(doorway: Doorway, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(50_000):
+        (source / f"{number}.png").write_bytes(END)
+    os.utime(source / "0.png", (1, 1))
+
+    def move() -> None:
+        for number in range(50_000):
+            os.rename(source / f"{number}.png", doorway.root / f"{number}.png")
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    doorway.run_until(lambda: len(doorway.answered) >= 50_000, 180)
+    mover.join()
+    doorway.run_for(0.5)
+    assert len(sizes(doorway)) == 50_000
+    assert list(doorway.root.iterdir()) == []
