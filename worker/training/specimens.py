@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from worker.delivery.names import printable
 from worker.errors import UsageError, WorldError
+from worker.expectation import Expectation, Span
 from worker.intake.arrivals import Arrival, IgnoreRules, Walk, arrival_at
 from worker.outcome import Outcome, Status
 from worker.reading import Reader
@@ -36,6 +37,7 @@ from worker.vision.page import TILE_PX, Box, Grey, Page
 from worker.vision.segmentation import Mark, find_marks
 from worker.vision.sheet import Sheet, arrange
 
+ONE_DIGIT = Expectation(digits=Span(1, 1))
 WAYS = ("pages", "boxes", "tiles")
 RIM_PX = 1  # around a box
 _LABELS_CSV, _LABELS_JSON, _IMAGES = "labels.csv", "labels.json", "images"
@@ -168,10 +170,13 @@ class Bench:
         """The answer to the marks of one picture, whose logits (n, labels) are known."""
         return _answer_of(decide(logits, boxes, self.temperature, self.thresholds))
 
-    def recognize(self, sheets: Sequence[Sheet]) -> list[Answer]:
-        """The answers to pages whose marks are known."""
+    def recognize(self, sheets: Sequence[Sheet], expected: Expectation | None = None) -> list[Answer]:
+        """The answers to pages whose marks are known; `expected` is what is known of each of them."""
         knowledge = Knowledge(self.normalizer, self.temperature, self.thresholds)
-        return [_answer_of(verdict) for verdict in recognize(sheets, self.classifier, knowledge)]
+        rules = None if expected is None else [expected] * len(sheets)
+        return [
+            _answer_of(verdict) for verdict in recognize(sheets, self.classifier, knowledge, expected=rules)
+        ]
 
 
 def _answer_of(verdict: Verdict) -> Answer:
@@ -281,7 +286,8 @@ class PageSet:
         """Cut, normalise and classify so many pages at once."""
         pages = [self.page(index) for index in range(start, stop)]
         found = [arrange(self._marks(page), bench.normalizer, page.width, page.height) for page in pages]
-        return bench.recognize(found)
+        # What a person drew a box around is one digit.
+        return bench.recognize(found, ONE_DIGIT if self.largest_only else None)
 
     def view(self, bench: Bench, index: int) -> View:
         """The page and the marks that were classified."""
