@@ -84,8 +84,9 @@ def turn(ink: Ink, degrees: float) -> Ink:
 
 def put(ink: Ink, page: Ink, x: int, y: int) -> None:
     """Lay the ink on the page, its box's corner at (x, y); where ink is already, the darker one shows."""
-    place = page[y : y + ink.shape[0], x : x + ink.shape[1]]
-    np.maximum(place, ink, out=place)
+    first_x, first_y = max(0, -x), max(0, -y)  # what would lie outside of the page is cut off
+    place = page[y + first_y : y + ink.shape[0], x + first_x : x + ink.shape[1]]
+    np.maximum(place, ink[first_y:, first_x:][: place.shape[0], : place.shape[1]], out=place)
 
 
 def gap_px(left: Ink, right: Ink) -> int:

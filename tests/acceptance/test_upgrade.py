@@ -51,7 +51,12 @@ class Versions:
             process = subprocess.Popen(
                 [sys.executable, "-m", "worker", "run", "--config", str(self.folders / "config.yaml")],
                 cwd=self.folders,
-                env={**os.environ, "PYTHONPATH": str(program)},
+                # Each version with the bundle that it shipped with: a card may gain fields.
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(program),
+                    "DIGIT_WORKER_MODEL": str(program / "models" / "digits"),
+                },
                 stderr=file,
             )
         self.started.append(process)
