@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.reasons import Reason, ReasonCode
-from worker.vision.layout import groups_of
+from worker.vision.layout import groups_of, usual_height
 from worker.vision.page import Box
 
 DIGITS = 10
+FULL_SIZE = 0.6  # of the height of the digits beside it
 OTHER, FRAGMENT, SEVERAL = 10, 11, 12  # labels of models that know what is no digit
 
 
@@ -101,6 +102,15 @@ class Sign:
         several = self.probabilities[SEVERAL] if len(self.probabilities) > SEVERAL else 0.0
         return self.is_digit + float(several)
 
+    def may_be_missing(self, height: float) -> float:
+        """The probability that leaving it out loses a digit, beside digits so high (pixels; 0: none).
+
+        A fragment of full size beside digits is one that was not recognised, rather than a scrap.
+        """
+        if len(self.probabilities) <= SEVERAL or height == 0 or self.box.height < FULL_SIZE * height:
+            return self.holds_digits
+        return self.holds_digits + float(self.probabilities[FRAGMENT])
+
 
 def decide(
     logits: npt.NDArray[np.float32], boxes: Sequence[Box], temperature: float, thresholds: Thresholds
@@ -127,8 +137,9 @@ def judge(lines: Sequence[Sequence[Sign]], thresholds: Thresholds) -> Verdict:
     texts, readings, confidence = [], [], 1.0
     for line in lines:
         # Nothing is missing when every sign that was left out holds no digit indeed.
+        height = usual_height([sign.box.height for sign in line if sign.chosen is not None])
         none_missing = math.prod(
-            max(0.0, 1.0 - sign.holds_digits * sign.held) for sign in line if sign.chosen is None
+            max(0.0, 1.0 - sign.may_be_missing(height) * sign.held) for sign in line if sign.chosen is None
         )
         confidence *= none_missing
         own = [

@@ -54,7 +54,8 @@ def drop_foreign(pieces: list[Piece], width: int, height: int) -> list[Piece]:
         return pieces
     inner = [piece for piece in pieces if not piece.touches_border(width, height)]
     is_large = min(width, height) >= LARGE_PX
-    dropped = {piece.labels for piece in pieces if _is_frame(piece, inner)}
+    # What touches the border is no drawn frame: in a strip it is digits on a ruling.
+    dropped = {piece.labels for piece in inner if _is_frame(piece, inner)}
     for piece in pieces:
         if not piece.touches_border(width, height):
             continue
