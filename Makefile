@@ -24,7 +24,7 @@ run: $(RUNTIME) ## Set up, then watch the inbox of config.yaml until Ctrl-C.
 demo: $(RUNTIME) ## Draw a few dozen scans, read them, show what came out.
 	@$(BIN)/python -m worker.demo
 
-test: unit ## Set up, then run the tests (under five minutes).
+test: unit ## Set up, then run the tests (some minutes).
 	@$(BIN)/python -m pytest -m 'not long' tests/integration tests/acceptance
 
 long: $(DEV) ## Run the tests that take minutes: floods, random kills, every faulty call.
@@ -36,7 +36,7 @@ torture: $(DEV) ## Kill the real worker 500 times under 20,000 files (an hour or
 fuzz: $(DEV) ## Decode 20,000 damaged pictures and a set of bombs.
 	@$(BIN)/python -m tests.integration.mutations
 
-unit: $(DEV) ## Run the fast tests alone (no TensorFlow, under ten seconds).
+unit: $(DEV) ## Run the fast tests alone (no TensorFlow).
 	@$(BIN)/python -m pytest tests/unit
 
 bench: $(RUNTIME) ## Measure speed beside other ways to do the work (BENCH=--short: three minutes).
