@@ -64,7 +64,7 @@ def reader_for(
         crosses_mounts=crosses_mounts,
         expected=expected or (settings.expect or Expectations()).of,
     )
-    return Reader(root, model, reading, settings.reader_threads, on_step)
+    return Reader(root, model, reading, settings.reader_threads, on_step, model.transcriber)
 
 
 def thresholds_of(settings: Settings, card: Card) -> Thresholds:

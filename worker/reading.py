@@ -26,6 +26,7 @@ from worker.reasons import BadPictureError, Reason, ReasonCode, UnfinishedError
 from worker.recognition.decision import Reading, Thresholds, Verdict
 from worker.recognition.fitting import held_against
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
+from worker.recognition.transcriber import LineTranscriber
 from worker.vision.annotation import Label, annotated_file
 from worker.vision.decoding import Limits, decode, inspect
 from worker.vision.ink import shrink
@@ -123,10 +124,12 @@ class Reader:
         settings: ReadingSettings,
         threads: int,
         on_step: Callable[[], None] = lambda: None,
+        transcriber: LineTranscriber | None = None,
     ) -> None:
         self._root = root
         self._on_step = on_step
         self._classifier = _StepByStep(classifier, on_step)
+        self._transcriber = transcriber
         self._settings = settings
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
@@ -153,6 +156,7 @@ class Reader:
                 self._settings.knowledge,
                 self._spread,
                 [self._settings.expected(one.arrival.name) for one in found],
+                self._transcriber,
             )
         )
         pairs = [(one, next(verdicts)) if isinstance(one, _Seen) else one for one in seen]

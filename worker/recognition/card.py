@@ -24,6 +24,8 @@ from worker.vision.page import TILE_PX
 MODEL_FILE = "model.keras"
 CARD_FILE = "card.json"
 LITERT_FILE = "model.tflite"
+TRANSCRIBER_FILE = "transcriber.keras"
+TRANSCRIBER_LITERT_FILE = "transcriber.tflite"
 FORMAT_VERSION = 1
 DIGIT_LABELS = tuple("0123456789")
 
@@ -105,12 +107,26 @@ class LiteRtForm(_Part):
     largest_difference: Annotated[float, Field(ge=0, le=LARGEST_DIFFERENCE)]
 
 
+class TranscriberPart(_Part):
+    """The second network of a bundle, which reads lines of digits; transcriber.keras and its LiteRT form.
+
+    `answers` is its self-test: what it says of known windows, (n, 11), the mean logits of the ten digits and of
+    none, `tolerance` how far an engine may be off, relative where they are larger than 1.
+    """
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    answers: Annotated[list[list[float]], Field(min_length=1)]
+    tolerance: Annotated[float, Field(gt=0)] = SELF_TEST_TOLERANCE
+    litert: LiteRtForm | None = None
+    training: TrainingRun | None = None
+
+
 class Card(_Part):
     """All that is known about one model; card.json is this, as JSON.
 
     `labels` name the outputs: the ten digits, then classes of marks that are none. `metrics` are keyed
     by the data they were measured on. `self_test` is None for a bare file alone,
-    `litert` where the bundle holds no model.tflite.
+    `litert` where the bundle holds no model.tflite, `transcriber` where it reads sign by sign alone.
     """
 
     format_version: Literal[1] = 1
@@ -128,6 +144,7 @@ class Card(_Part):
     versions: dict[str, str] = Field(default_factory=dict)
     self_test: SelfTest | None = None
     litert: LiteRtForm | None = None
+    transcriber: TranscriberPart | None = None
 
     @field_validator("labels")
     @classmethod
@@ -179,7 +196,14 @@ def write_card(folder: Path, card: Card) -> None:
 
 def files_of(card: Card) -> list[str]:
     """The names of the files that the bundle of this card consists of."""
-    return [MODEL_FILE, *([LITERT_FILE] if card.litert else []), CARD_FILE]
+    names = [MODEL_FILE]
+    if card.litert:
+        names.append(LITERT_FILE)
+    if card.transcriber:
+        names.append(TRANSCRIBER_FILE)
+        if card.transcriber.litert:
+            names.append(TRANSCRIBER_LITERT_FILE)
+    return [*names, CARD_FILE]
 
 
 def card_bytes(card: Card) -> bytes:

@@ -6,6 +6,7 @@ the reading under which every candidate is a whole single digit wins. Pure, give
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
+from worker.recognition.frames import BLANK, Frames, evidence, peaks
 from worker.recognition.lattice import NEVER, Edge, Path, best_paths, posteriors
 from worker.vision.candidates import Candidate, Ladder, are_close
 from worker.vision.layout import usual_height
@@ -35,6 +37,9 @@ LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
 STORM_FROM = 24  # marks; where half of so many are no sure digits, the page is no page of digits
 BAR_COUNTS = 0.3
 TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
+# How much the classifier's and the transcriber's log-probabilities count: they look at the same ink, so less than
+# two witnesses would.
+FIRST_WEIGHT, SECOND_WEIGHT = 0.7, 0.7
 READINGS = 8  # kept of a line, the best first
 
 
@@ -114,6 +119,29 @@ def find_doubt(boxes: Sequence[Box], probabilities: Floats) -> Doubt:
     return Doubt(to_cut, to_join)
 
 
+def doubt_of(doubt: Doubt, boxes: Sequence[Box], frames: Frames) -> tuple[Doubt, dict[int, list[float]]]:
+    """What is to be tried besides, since the transcriber sees several digits in a mark, or one in two.
+
+    Also, for marks with several, the columns of the page midway between them.
+    """
+    seen = peaks(frames)
+    within = [[peak.x for peak in seen if box.x <= peak.x < box.right] for box in boxes]
+    hints = {
+        i: [(x + after) / 2 for x, after in itertools.pairwise(own)]
+        for i, own in enumerate(within)
+        if len(own) > 1
+    }
+    height = frames.band.height * frames.step
+    one_in_two = [
+        i
+        for i in range(len(boxes) - 1)
+        if len(within[i]) + len(within[i + 1]) <= 1 and are_close(boxes[i], boxes[i + 1], height)
+    ]
+    to_cut = tuple(sorted({*doubt.to_cut, *hints}))
+    to_join = tuple(sorted({*doubt.to_join, *one_in_two}))
+    return Doubt(to_cut, to_join), hints
+
+
 def everything(boxes: Sequence[Box], probabilities: Floats) -> Doubt:
     """All that could be tried with a line whose best reading is known not to fit."""
     if len(boxes) == 0 or probabilities.shape[1] <= SEVERAL:
@@ -144,11 +172,16 @@ def line_height(boxes: Sequence[Box], probabilities: Floats) -> float:
 
 
 def search(
-    boxes: Sequence[Box], probabilities: Floats, ladder: Ladder, of_candidates: Floats
+    boxes: Sequence[Box],
+    probabilities: Floats,
+    ladder: Ladder,
+    of_candidates: Floats,
+    frames: Frames | None = None,
 ) -> list[tuple[list[Sign], float]]:
     """The best readings of a line, each with its share of all readings' probability, the best first.
 
-    `probabilities` (n, labels) belong to the marks as a whole, `of_candidates` to `ladder.candidates`.
+    `probabilities` (n, labels) belong to the marks as a whole, `of_candidates` to `ladder.candidates`;
+    `frames` is what the transcriber says of the line, where it was asked: a second opinion on every edge.
     """
     height = line_height(boxes, probabilities)
     edges = [
@@ -172,6 +205,9 @@ def search(
             Edge(edge.first, edge.last, tuple(p - cost for p in edge.digits), nothing - cost, edge.tag)
         )
     nodes = ladder.starts[-1] + 1
+    if frames is not None:
+        edges = _seconded(edges, ladder, frames)
+    rows = {edge.tag: edge for edge in edges}
     paths = best_paths(edges, nodes, READINGS)
     shares, total = posteriors(edges, nodes)
 
@@ -181,10 +217,43 @@ def search(
             is_mark = tag < len(boxes)
             row = probabilities[tag] if is_mark else of_candidates[tag - len(boxes)]
             box = boxes[tag] if is_mark else ladder.candidates[tag - len(boxes)].box
+            if frames is not None:
+                row = _fused(rows[tag], row)
             found.append(Sign(row, box, digit, shares[tag]))
         return found
 
     return [(signs(path), math.exp(min(0.0, path.score - total))) for path in paths]
+
+
+def _seconded(edges: Sequence[Edge], ladder: Ladder, frames: Frames) -> list[Edge]:
+    """The edges with what the transcriber says of the frames between their nodes."""
+    at = [min(len(frames), max(0, round(frames.frame_at(x)))) for x in ladder.columns]
+    at[0], at[-1] = 0, len(frames)
+    spans = sorted({(edge.first, edge.last) for edge in edges})
+    heard = evidence(frames.log_probabilities, [(at[first], at[last]) for first, last in spans])
+    rows = dict(zip(spans, SECOND_WEIGHT * heard, strict=True))
+    return [
+        replace(
+            edge,
+            digits=tuple(
+                float(p) for p in FIRST_WEIGHT * np.array(edge.digits) + rows[edge.first, edge.last][:BLANK]
+            ),
+            nothing=FIRST_WEIGHT * edge.nothing + float(rows[edge.first, edge.last][BLANK]),
+        )
+        for edge in edges
+    ]
+
+
+def _fused(edge: Edge, row: Floats) -> Floats:
+    """The probabilities of all labels given that something begins and ends where this edge does."""
+    weights = np.array([*edge.digits, edge.nothing])
+    shares = np.exp(weights - weights.max())
+    shares /= shares.sum()
+    fused = np.empty_like(row)
+    fused[:DIGITS] = shares[:DIGITS]
+    no_digit = np.maximum(row[DIGITS:], 1e-9)
+    fused[DIGITS:] = shares[DIGITS] * no_digit / no_digit.sum()
+    return fused
 
 
 def _cost(candidate: Candidate) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,20 +11,26 @@ import numpy.typing as npt
 
 from worker.expectation import Expectation
 from worker.recognition.decision import DIGITS, SEVERAL, Sign, Thresholds, Verdict, calibrate, judge
+from worker.recognition.frames import Frames
 from worker.recognition.numbers import (
+    MAYBE_SEVERAL,
     Doubt,
+    doubt_of,
     everything,
     find_doubt,
     is_poor,
     is_storm,
     legibility,
+    line_height,
     search,
     weathered,
 )
+from worker.recognition.transcriber import LineTranscriber
 from worker.vision.candidates import Ladder, climb
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import TILE_PX
 from worker.vision.sheet import Line, Sheet
+from worker.vision.strips import Band, band_of, strip_of
 
 Floats = npt.NDArray[np.float64]
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
@@ -57,6 +63,23 @@ class _Look:
     marks: Line
     rows: Floats
     doubt: Doubt
+    frames: Frames | None = None
+    hints: Mapping[int, Sequence[float]] = field(default_factory=dict)
+
+    def hearing(self, frames: Frames) -> _Look:
+        """The same look, with what the transcriber says of the line."""
+        doubt, hints = doubt_of(self.doubt, [tile.box for tile in self.marks.tiles], frames)
+        return replace(self, frames=frames, doubt=doubt, hints=hints)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Eyes:
+    """What looks at lines: both networks, what is known about them, and the threads they share."""
+
+    classifier: TileClassifier
+    transcriber: LineTranscriber | None
+    knowledge: Knowledge
+    spread: Spread
 
 
 def recognize(
@@ -65,8 +88,12 @@ def recognize(
     knowledge: Knowledge,
     spread: Spread = map,
     expected: Sequence[Expectation | None] | None = None,
+    transcriber: LineTranscriber | None = None,
 ) -> list[Verdict]:
     """One verdict for each of `sheets`, in their order; `spread` maps a function over items, as `map` does.
+
+    Signs that stand alone are the classifier's; of lines of several the `transcriber`, where there is one,
+    gives a second opinion.
 
     `expected` says for each sheet what it shall hold, where that is known: among readings that are about
     as likely it prefers what fits. Whether the best one fits after all is not judged here.
@@ -84,28 +111,61 @@ def recognize(
             continue
         for n, (line, own) in enumerate(zip(sheet.lines, rows, strict=True)):
             doubt = find_doubt([tile.box for tile in line.tiles], own)
-            if doubt:
+            if doubt or (transcriber is not None and len(line.tiles) > 1):
                 looks.append(_Look(s, n, line, own, doubt))
-    for look, readings in zip(looks, _second_look(looks, classifier, knowledge, spread), strict=True):
+    eyes = _Eyes(classifier, transcriber, knowledge, spread)
+    for look, readings in zip(looks, _second_look(looks, sheets, eyes), strict=True):
         signs[look.sheet][look.line] = readings[0][0]
     if expected is not None:
-        _fit(sheets, firsts, signs, expected, classifier, knowledge, spread)
+        _fit(sheets, firsts, signs, expected, eyes)
     verdicts = [judge(lines, knowledge.thresholds) for lines in signs]
     return [_as_seen(verdict, sheet) for verdict, sheet in zip(verdicts, sheets, strict=True)]
 
 
 def _second_look(
-    looks: Sequence[_Look], classifier: TileClassifier, knowledge: Knowledge, spread: Spread
+    looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes
 ) -> list[list[tuple[list[Sign], float]]]:
     """The readings of each line with their shares of probability, the best first."""
-    ladders = list(spread(lambda look: _climbed(look, knowledge.normalizer), looks))
-    second = _probabilities([tile for _, tiles in ladders for tile in tiles], classifier, knowledge)
+    looks = _heard(looks, sheets, eyes)
+    normalizer = eyes.knowledge.normalizer
+    ladders = list(eyes.spread(lambda look: _climbed(look, normalizer), looks))
+    second = _probabilities([tile for _, tiles in ladders for tile in tiles], eyes.classifier, eyes.knowledge)
     found, start = [], 0
     for look, (ladder, tiles) in zip(looks, ladders, strict=True):
         own = second[start : start + len(tiles)]
         start += len(tiles)
-        found.append(search([tile.box for tile in look.marks.tiles], look.rows, ladder, own))
+        found.append(search([tile.box for tile in look.marks.tiles], look.rows, ladder, own, look.frames))
     return found
+
+
+def _heard(looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes) -> list[_Look]:
+    """The looks with what the transcriber says of their lines, and what is to be tried because of it."""
+    chosen = [look for look in looks if _is_for_transcriber(look)] if eyes.transcriber is not None else []
+    if not chosen or eyes.transcriber is None:
+        return list(looks)
+    strips = list(eyes.spread(lambda look: _strip(look, sheets[look.sheet]), chosen))
+    frames = eyes.transcriber.frames([strip for _, strip in strips])
+    by_place = {
+        (look.sheet, look.line): Frames(rows, band, sheets[look.sheet].field.step)
+        for look, (band, _), rows in zip(chosen, strips, frames, strict=True)
+    }
+    return [
+        look.hearing(by_place[look.sheet, look.line]) if (look.sheet, look.line) in by_place else look
+        for look in looks
+    ]
+
+
+def _is_for_transcriber(look: _Look) -> bool:
+    """Whether a line may hold several digits: several signs, or one that may be several."""
+    if look.rows.shape[1] <= SEVERAL:
+        return False
+    return len(look.marks.tiles) > 1 or float(look.rows[0, SEVERAL]) > MAYBE_SEVERAL
+
+
+def _strip(look: _Look, sheet: Sheet) -> tuple[Band, npt.NDArray[np.float32]]:
+    boxes = [tile.box for tile in look.marks.tiles]
+    band = band_of(boxes, line_height(boxes, look.rows), sheet.field.step)
+    return band, strip_of(sheet.field, band)
 
 
 def _fit(
@@ -113,9 +173,7 @@ def _fit(
     firsts: Sequence[Floats],
     signs: list[list[list[Sign]]],
     expected: Sequence[Expectation | None],
-    classifier: TileClassifier,
-    knowledge: Knowledge,
-    spread: Spread,
+    eyes: _Eyes,
 ) -> None:
     """Put the likeliest readings that fit what is expected in the place of those that do not, in `signs`."""
     looks: list[_Look] = []
@@ -125,7 +183,7 @@ def _fit(
             continue
         for n, (line, own) in enumerate(zip(sheet.lines, _by_lines(sheet, firsts[s]), strict=True)):
             looks.append(_Look(s, n, line, own, everything([tile.box for tile in line.tiles], own)))
-    readings = _second_look(looks, classifier, knowledge, spread)
+    readings = _second_look(looks, sheets, eyes)
     for s in sorted({look.sheet for look in looks}):
         own_readings = [found for look, found in zip(looks, readings, strict=True) if look.sheet == s]
         rule = expected[s]
@@ -187,7 +245,7 @@ def _as_seen(verdict: Verdict, sheet: Sheet) -> Verdict:
 
 
 def _climbed(look: _Look, normalizer: NormalizerSettings) -> tuple[Ladder, list[npt.NDArray[np.float32]]]:
-    ladder = climb(look.marks.marks, look.doubt.to_cut, look.doubt.to_join)
+    ladder = climb(look.marks.marks, look.doubt.to_cut, look.doubt.to_join, look.hints)
     return ladder, [normalize(candidate.ink, normalizer) for candidate in ladder.candidates]
 
 

@@ -231,7 +231,15 @@ def evaluate(
     model = load_model(settings)
     reader = reader_for(settings, model, root="", with_pictures=False)
     thresholds = thresholds_of(settings, model.card)
-    bench = Bench(reader, model, model.card.temperature, thresholds, normalizer_of(model.card), limits)
+    bench = Bench(
+        reader,
+        model,
+        model.card.temperature,
+        thresholds,
+        normalizer_of(model.card),
+        limits,
+        model.transcriber,
+    )
     try:
         started_s = time.perf_counter()
         measured = measure(specimens, bench, sys.stderr)

@@ -14,8 +14,9 @@ from worker.vision.candidates import MAX_CANDIDATES
 from worker.vision.ink import Float
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import Box
-from worker.vision.segmentation import Mark
+from worker.vision.segmentation import Mark, Writing
 from worker.vision.sheet import Sheet, arrange, turn_box
+from worker.vision.strips import NO_FIELD
 
 SETTINGS = NormalizerSettings()
 KNOWLEDGE = Knowledge(SETTINGS, 1.0, Thresholds(accept=0.6, digit=0.5))
@@ -72,7 +73,7 @@ def _touching(text: str, x: int, y: int) -> Mark:
 
 
 def _sheet(marks: list[Mark], width: int = 900, height: int = 400) -> Sheet:
-    return arrange(marks, SETTINGS, width, height)
+    return arrange(Writing(marks, NO_FIELD), SETTINGS, width, height)
 
 
 def _read(*sheets: Sheet) -> list[Verdict]:
@@ -135,7 +136,8 @@ def test_a_broken_digit_is_joined() -> None:
 def test_a_page_that_lies_is_turned_and_its_boxes_are_in_page_pixels(turns: int) -> None:
     upright = _sheet(_number("25437", 60, 100))
     lying = upright.turned(turns, SETTINGS)
-    asis = arrange([mark for line in lying.lines for mark in line.marks], SETTINGS, lying.width, lying.height)
+    marks = [mark for line in lying.lines for mark in line.marks]
+    asis = arrange(Writing(marks, NO_FIELD), SETTINGS, lying.width, lying.height)
     (verdict,) = _read(asis)
     assert verdict.text == "25437"
     expected = [turn_box(tile.box, turns, upright.width, upright.height) for tile in upright.tiles]
