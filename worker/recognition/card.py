@@ -111,12 +111,15 @@ class TranscriberPart(_Part):
     """The second network of a bundle, which reads lines of digits; transcriber.keras and its LiteRT form.
 
     `answers` is its self-test: what it says of known windows, (n, 11), the mean logits of the ten digits and of
-    none, `tolerance` how far an engine may be off, relative where they are larger than 1.
+    none, `tolerance` how far an engine may be off, relative where they are larger than 1. `weights` say how much
+    the classifier's log-probabilities count, and its own, where both speak of a line; `chosen_on` why these.
     """
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     answers: Annotated[list[list[float]], Field(min_length=1)]
     tolerance: Annotated[float, Field(gt=0)] = SELF_TEST_TOLERANCE
+    weights: tuple[Annotated[float, Field(gt=0, le=2)], Annotated[float, Field(gt=0, le=2)]] = (0.7, 0.7)
+    chosen_on: str = "default, not chosen for this network"
     litert: LiteRtForm | None = None
     training: TrainingRun | None = None
 

@@ -37,10 +37,21 @@ LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
 STORM_FROM = 24  # marks; where half of so many are no sure digits, the page is no page of digits
 BAR_COUNTS = 0.3
 TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
-# How much the classifier's and the transcriber's log-probabilities count: they look at the same ink, so less than
-# two witnesses would.
-FIRST_WEIGHT, SECOND_WEIGHT = 0.7, 0.7
 READINGS = 8  # kept of a line, the best first
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much the log-probabilities of the classifier and of the transcriber count where both speak of a line.
+
+    They look at the same ink: less than two independent witnesses would.
+    """
+
+    classifier: float = 0.7
+    transcriber: float = 0.7
+
+
+EQUAL = Weights()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +188,7 @@ def search(
     ladder: Ladder,
     of_candidates: Floats,
     frames: Frames | None = None,
+    weights: Weights = EQUAL,
 ) -> list[tuple[list[Sign], float]]:
     """The best readings of a line, each with its share of all readings' probability, the best first.
 
@@ -206,7 +218,7 @@ def search(
         )
     nodes = ladder.starts[-1] + 1
     if frames is not None:
-        edges = _seconded(edges, ladder, frames)
+        edges = _seconded(edges, ladder, frames, weights)
     rows = {edge.tag: edge for edge in edges}
     paths = best_paths(edges, nodes, READINGS)
     shares, total = posteriors(edges, nodes)
@@ -225,20 +237,21 @@ def search(
     return [(signs(path), math.exp(min(0.0, path.score - total))) for path in paths]
 
 
-def _seconded(edges: Sequence[Edge], ladder: Ladder, frames: Frames) -> list[Edge]:
+def _seconded(edges: Sequence[Edge], ladder: Ladder, frames: Frames, weights: Weights) -> list[Edge]:
     """The edges with what the transcriber says of the frames between their nodes."""
     at = [min(len(frames), max(0, round(frames.frame_at(x)))) for x in ladder.columns]
     at[0], at[-1] = 0, len(frames)
     spans = sorted({(edge.first, edge.last) for edge in edges})
     heard = evidence(frames.log_probabilities, [(at[first], at[last]) for first, last in spans])
-    rows = dict(zip(spans, SECOND_WEIGHT * heard, strict=True))
+    rows = dict(zip(spans, weights.transcriber * heard, strict=True))
     return [
         replace(
             edge,
             digits=tuple(
-                float(p) for p in FIRST_WEIGHT * np.array(edge.digits) + rows[edge.first, edge.last][:BLANK]
+                float(p)
+                for p in weights.classifier * np.array(edge.digits) + rows[edge.first, edge.last][:BLANK]
             ),
-            nothing=FIRST_WEIGHT * edge.nothing + float(rows[edge.first, edge.last][BLANK]),
+            nothing=weights.classifier * edge.nothing + float(rows[edge.first, edge.last][BLANK]),
         )
         for edge in edges
     ]

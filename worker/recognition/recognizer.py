@@ -13,8 +13,10 @@ from worker.expectation import Expectation
 from worker.recognition.decision import DIGITS, SEVERAL, Sign, Thresholds, Verdict, calibrate, judge
 from worker.recognition.frames import Frames
 from worker.recognition.numbers import (
+    EQUAL,
     MAYBE_SEVERAL,
     Doubt,
+    Weights,
     doubt_of,
     everything,
     find_doubt,
@@ -47,11 +49,12 @@ class TileClassifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What goes with a model: its normaliser, the temperature of its logits, and what is accepted."""
+    """What goes with a model: its normaliser, the temperature of its logits, what is accepted, whose word counts."""
 
     normalizer: NormalizerSettings
     temperature: float
     thresholds: Thresholds
+    weights: Weights = EQUAL
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +137,8 @@ def _second_look(
     for look, (ladder, tiles) in zip(looks, ladders, strict=True):
         own = second[start : start + len(tiles)]
         start += len(tiles)
-        found.append(search([tile.box for tile in look.marks.tiles], look.rows, ladder, own, look.frames))
+        boxes = [tile.box for tile in look.marks.tiles]
+        found.append(search(boxes, look.rows, ladder, own, look.frames, eyes.knowledge.weights))
     return found
 
 

@@ -219,7 +219,7 @@ def evaluate(
     `way` is one of `specimens.WAYS`; `against` names a set whose digits are held against the outliers of
     `data`. Raises UsageError for data that cannot be read, ModelError for the model.
     """
-    from worker.assembly import limits_of, load_model, normalizer_of, reader_for, thresholds_of
+    from worker.assembly import limits_of, load_model, normalizer_of, reader_for, thresholds_of, weights_of
     from worker.recognition.bundle import versions
     from worker.training.report import as_text, to_json, write_report
 
@@ -239,6 +239,7 @@ def evaluate(
         normalizer_of(model.card),
         limits,
         model.transcriber,
+        weights_of(model.card),
     )
     try:
         started_s = time.perf_counter()

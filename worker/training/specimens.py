@@ -30,6 +30,7 @@ from worker.outcome import Outcome, Status
 from worker.reading import Reader
 from worker.reasons import BadPictureError, UnfinishedError
 from worker.recognition.decision import Reading, Thresholds, Verdict, decide
+from worker.recognition.numbers import EQUAL, Weights
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
 from worker.recognition.transcriber import LineTranscriber
 from worker.vision.decoding import Limits, decode
@@ -167,6 +168,7 @@ class Bench:
     normalizer: NormalizerSettings
     limits: Limits
     transcriber: LineTranscriber | None = None
+    weights: Weights = EQUAL
 
     def decide(self, boxes: Sequence[Box], logits: npt.NDArray[np.float32]) -> Answer:
         """The answer to the marks of one picture, whose logits (n, labels) are known."""
@@ -174,7 +176,7 @@ class Bench:
 
     def recognize(self, sheets: Sequence[Sheet], expected: Expectation | None = None) -> list[Answer]:
         """The answers to pages whose marks are known; `expected` is what is known of each of them."""
-        knowledge = Knowledge(self.normalizer, self.temperature, self.thresholds)
+        knowledge = Knowledge(self.normalizer, self.temperature, self.thresholds, self.weights)
         rules = None if expected is None else [expected] * len(sheets)
         return [
             _answer_of(verdict)

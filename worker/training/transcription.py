@@ -45,7 +45,8 @@ class Batch:
     """Strips of one width and what they say.
 
     `strips` float32 (n, 32, w, 1); `frames` int32 and `weights` float32 (n, w / 2) say what each frame shows and
-    how much that counts; `places` int64 (k, 2) and `digits` int32 (k,) are the texts as a sparse matrix.
+    how much that counts; `places` int64 (k, 2) and `digits` int32 (k,) are the texts as a sparse matrix, of no
+    matter where `has_text` float32 (n,) is 0.
     """
 
     strips: Floats
@@ -53,6 +54,7 @@ class Batch:
     weights: Floats
     places: npt.NDArray[np.int64]
     digits: Ints
+    has_text: Floats
 
 
 def write_lines(examples: Examples, seed: int, count: int, processes: int, what: str) -> list[WrittenLine]:
@@ -130,7 +132,7 @@ def train_transcriber(
 def _step(tf: Any, model: Any, optimizer: Any) -> Any:
     """One step of the optimizer on a batch, as a function of it; gives both losses."""
 
-    def run(strips: Any, frames: Any, weights: Any, places: Any, digits: Any) -> Any:
+    def run(strips: Any, frames: Any, weights: Any, places: Any, digits: Any, has_text: Any) -> Any:
         count, length = tf.shape(frames)[0], tf.shape(frames)[1]
         with tf.GradientTape() as tape:
             logits = tf.reshape(model(strips, training=True), (count, length, BLANK + 1))
@@ -143,7 +145,7 @@ def _step(tf: Any, model: Any, optimizer: Any) -> Any:
                 tf.fill((count,), length),
                 ignore_longer_outputs_than_inputs=True,
             )
-            by_text = tf.reduce_mean(ctc)
+            by_text = tf.reduce_mean(ctc * has_text)
             loss = (1 - CTC_SHARE) * by_frame + CTC_SHARE * by_text
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
@@ -155,9 +157,12 @@ def _step(tf: Any, model: Any, optimizer: Any) -> Any:
         tf.TensorSpec((None, None)),
         tf.TensorSpec((None, 2), tf.int64),
         tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((None,)),
     ]
     traced = tf.function(run, input_signature=signature)
-    return lambda batch: traced(batch.strips, batch.frames, batch.weights, batch.places, batch.digits)
+    return lambda batch: traced(
+        batch.strips, batch.frames, batch.weights, batch.places, batch.digits, batch.has_text
+    )
 
 
 def _settle_statistics(model: Any, lines: Sequence[WrittenLine], seed: int) -> None:
@@ -251,10 +256,16 @@ def batch_of(lines: Sequence[WrittenLine], width_px: int, rng: Rng | None = None
         pixels = line.pixels.astype(np.float32) * np.float32(1 / 255)
         strips[index, :, : pixels.shape[1], 0] = pixels if rng is None else _varied(pixels, rng)
         _tell(line, frames[index], weights[index])
-        places += [(index, place) for place in range(len(line.digits))]
-        digits += line.digits
+        text = line.digits or (0,)  # TensorFlow's CTC takes no empty text; the frames tell that there is none
+        places += [(index, place) for place in range(len(text))]
+        digits += text
     return Batch(
-        strips, frames, weights, np.array(places, np.int64).reshape(-1, 2), np.array(digits, np.int32)
+        strips,
+        frames,
+        weights,
+        np.array(places, np.int64).reshape(-1, 2),
+        np.array(digits, np.int32),
+        np.array([bool(line.digits) for line in lines], np.float32),
     )
 
 

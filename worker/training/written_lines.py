@@ -61,6 +61,24 @@ class _Placed:
         return self.y + int(self.ink.shape[0])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class WrittenPage:
+    """A page uint8 (h, w) with one line, and the digits on it from the left."""
+
+    grey: Tiles
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Composed:
+    """A line before any scanner sees it: coverage float32 (h, w), what lies where, digits' height, slope."""
+
+    cover: Float
+    placed: Sequence[_Placed]
+    height: int
+    slope: float
+
+
 class LineWriter:
     """Writes lines with digits of MNIST's training part and of the pen."""
 
@@ -80,7 +98,17 @@ class LineWriter:
         return lines
 
     def write(self, rng: Rng) -> WrittenLine | None:
-        """One line at random; None where its page hid it."""
+        """One line at random, as the transcriber sees it; None where its page hid it."""
+        return _seen(self._compose(rng), rng)
+
+    def page(self, rng: Rng) -> WrittenPage:
+        """A small page with one line at random, as a scanner sees it."""
+        composed = self._compose(rng)
+        digits = sorted((one.x, one.digit) for one in composed.placed if one.digit is not None)
+        grey = scan(composed.cover, rng, DAMAGE, composed.height)
+        return WrittenPage(grey, "".join(str(digit) for _, digit in digits))
+
+    def _compose(self, rng: Rng) -> _Composed:
         height = int(math.exp(rng.uniform(math.log(16), math.log(64))))
         count = 1 + int(rng.choice(MOST_DIGITS, p=_COUNTS))
         placed = self._row(count, height, rng)
@@ -96,7 +124,7 @@ class LineWriter:
         slope = float(np.clip(rng.normal(0, 0.035), -0.1, 0.1)) if rng.random() < 0.5 else 0.0
         if slope:
             cover = _sheared(cover, slope)
-        return _seen(cover, placed, height, slope, rng)
+        return _Composed(cover, placed, height, slope)
 
     # --- digits -----------------------------------------------------------------------------------
 
@@ -433,9 +461,10 @@ def _sheared(cover: Float, slope: float) -> Float:
 # --- what the reader sees of it ---------------------------------------------------------------------------
 
 
-def _seen(cover: Float, placed: Sequence[_Placed], height: int, slope: float, rng: Rng) -> WrittenLine | None:
+def _seen(composed: _Composed, rng: Rng) -> WrittenLine | None:
     """The strip of the page that a scanner made of it; None where the ink was not found."""
-    field = _drawn(cover) if rng.random() < 0.25 else _scanned(cover, height, rng)
+    cover, placed, slope = composed.cover, composed.placed, composed.slope
+    field = _drawn(cover) if rng.random() < 0.25 else _scanned(cover, composed.height, rng)
     if field is None:
         return None
     digits = _main(placed)

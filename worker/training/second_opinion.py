@@ -1,0 +1,87 @@
+"""How much a classifier and a transcriber count where both read a line: fitted on pages that neither has seen."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.recognition.numbers import Weights
+from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
+from worker.recognition.transcriber import LineTranscriber
+from worker.training.datasets import Examples
+from worker.training.written_lines import LineWriter, WrittenPage
+from worker.vision.page import Page
+from worker.vision.sheet import sheet_of
+
+TRIED = (0.4, 0.55, 0.7, 0.85, 1.0)
+BATCH_PAGES = 64
+SUREST = 1e-4  # no confidence counts as nearer to 0 or 1
+
+
+class _Remembering:
+    """A classifier that answers what it was asked before from memory: the pages stay, the weights change."""
+
+    def __init__(self, classifier: TileClassifier) -> None:
+        self._classifier = classifier
+        self._known: dict[bytes, npt.NDArray[np.float32]] = {}
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        keys = [tile.tobytes() for tile in tiles]
+        new = {key: place for place, key in enumerate(keys) if key not in self._known}
+        if new:
+            answers = self._classifier.logits(tiles[list(new.values())])
+            self._known.update(zip(new, answers, strict=True))
+        return np.stack([self._known[key] for key in keys]) if keys else self._classifier.logits(tiles)
+
+
+def draw_pages(examples: Examples, seed: int, count: int) -> list[WrittenPage]:
+    """So many pages with two digits or more, made of `examples` and of the pen."""
+    rng = np.random.default_rng(seed)
+    writer = LineWriter(examples.pixels, examples.labels.astype(np.uint8))
+    pages: list[WrittenPage] = []
+    while len(pages) < count:
+        page = writer.page(rng)
+        if len(page.text) > 1:
+            pages.append(page)
+    return pages
+
+
+def fit_weights(
+    pages: Sequence[WrittenPage],
+    classifier: TileClassifier,
+    transcriber: LineTranscriber,
+    knowledge: Knowledge,
+) -> tuple[Weights, str]:
+    """The weights under which confidence in a whole text says most truly whether it is right; and that in words."""
+    remembering = _Remembering(classifier)
+    found: list[tuple[float, float, Weights]] = []
+    for first, second in itertools.product(TRIED, TRIED):
+        weights = Weights(first, second)
+        known = Knowledge(knowledge.normalizer, knowledge.temperature, knowledge.thresholds, weights)
+        found.append((*_loss(pages, remembering, transcriber, known), weights))
+    loss, exact, weights = min(found, key=lambda each: each[0])
+    return weights, (
+        f"{len(pages):,} held-out pages of numbers of the hard kind: of {len(found)} pairs the one with the"
+        f" least loss of whole texts ({loss:.3f}), {exact:.1%} of them exact"
+    )
+
+
+def _loss(
+    pages: Sequence[WrittenPage], classifier: TileClassifier, transcriber: LineTranscriber, known: Knowledge
+) -> tuple[float, float]:
+    """The mean log-loss of the confidence in whole texts, and the share that is exact."""
+    losses, exact = [], 0
+    for start in range(0, len(pages), BATCH_PAGES):
+        part = pages[start : start + BATCH_PAGES]
+        sheets = [sheet_of(Page(page.grey), known.normalizer) for page in part]
+        verdicts = recognize(sheets, classifier, known, transcriber=transcriber)
+        for page, verdict in zip(part, verdicts, strict=True):
+            is_right = "".join(str(reading.digit) for reading in verdict.digits) == page.text
+            sure = min(1 - SUREST, max(SUREST, verdict.confidence))
+            losses.append(-math.log(sure if is_right else 1 - sure))
+            exact += is_right
+    return float(np.mean(losses)), exact / len(pages)
