@@ -226,6 +226,9 @@ class Driver:
             self._changing_reader = serving.reader
             self._reader = self._careful(serving.reader)
         self._card = serving.card
+        if self._dock is not None:
+            limit_s = serving.settings.trial_limit_s
+            self._dock.follow(serving.reader.settings, len(serving.card.labels), limit_s)
         if serving.settings is not self._settings:
             self._follow(serving.settings, now_s)
 
