@@ -8,6 +8,7 @@ driver touches the intake, only the reader thread the model, only the delivery t
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections import deque
@@ -221,10 +222,13 @@ class Driver:
         if serving is None:
             return
         if serving.reader is not self._changing_reader:
-            if self._changing_reader is not None:
-                self._reader_thread.submit(self._changing_reader.close)
-            self._changing_reader = serving.reader
             self._reader = self._careful(serving.reader)
+            old, self._changing_reader = self._changing_reader, serving.reader
+            if old is not None:
+                self._reader_thread.submit(old.close)
+            del old
+            # A model is a knot of references: without this, a dozen old ones lie about before Python looks.
+            self._reader_thread.submit(gc.collect)
         self._card = serving.card
         if self._dock is not None:
             limit_s = serving.settings.trial_limit_s
