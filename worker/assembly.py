@@ -1,4 +1,4 @@
-"""The model and the reader that settings ask for: what `run`, `predict` and `evaluate` have in common."""
+"""The model, the reader and the rules that settings ask for: what `run`, `predict` and `evaluate` have in common."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import ModelError
 from worker.expectation import Expectation, Expectations
+from worker.intake.arrivals import SettleRule
 from worker.reading import Reader, ReadingSettings
 from worker.recognition.bundle import Bundle
 from worker.recognition.card import Card
@@ -81,6 +82,11 @@ def thresholds_of(settings: Settings, card: Card) -> Thresholds:
 def weights_of(card: Card) -> Weights:
     """Whose word counts how much where two networks read a line; of no matter where there is one."""
     return EQUAL if card.transcriber is None else Weights(*card.transcriber.weights)
+
+
+def settle_rule(settings: Settings) -> SettleRule:
+    """The rule that says when a file is ready."""
+    return SettleRule(settings.settle_s, max(settings.settle_s, settings.incomplete_after_s))
 
 
 def limits_of(settings: Settings) -> Limits:

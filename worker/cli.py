@@ -22,14 +22,11 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (see `ExitCode`)."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] | None = getattr(options, "command", None)
-    if command is None:
-        parser.print_help()
-        return ExitCode.USAGE
     try:
-        return int(command(options))
+        try:
+            return _obey(arguments)
+        finally:
+            sys.stdout.flush()  # a reader that has gone away is noticed here, and not by the interpreter's end
     except WorkerError as error:
         print(f"digit-worker: {error}", file=sys.stderr)
         return error.exit_code
@@ -51,6 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return ExitCode.BUG
+
+
+def _obey(arguments: Sequence[str] | None) -> int:
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] | None = getattr(options, "command", None)
+    if command is None:
+        parser.print_help()
+        return ExitCode.USAGE
+    return int(command(options))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -29,7 +29,7 @@ from worker.recognition.numbers import EQUAL, Weights
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
 from worker.recognition.transcriber import LineTranscriber
 from worker.vision.annotation import Label, annotated_file
-from worker.vision.decoding import Limits, decode, inspect
+from worker.vision.decoding import Limits, decode, inspect, refuse_too_many_bytes
 from worker.vision.ink import shrink
 from worker.vision.normalization import NormalizerSettings
 from worker.vision.page import Box, Page
@@ -288,8 +288,7 @@ def _load(path: str, arrival: Arrival, limits: Limits) -> bytes | NotYet:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or not _is_same(status, arrival):
             return NotYet(arrival, "changed")
-        if status.st_size > limits.max_file_bytes:
-            raise BadPictureError(ReasonCode.TOO_MANY_BYTES, f"It has {status.st_size:,} bytes.")
+        refuse_too_many_bytes(status.st_size, limits)
         data = _read_all(descriptor, status.st_size)
         if not _is_same(os.fstat(descriptor), arrival):
             return NotYet(arrival, "changed")

@@ -31,10 +31,8 @@ _ADVICE: dict[ReasonCode, str] = {
     ReasonCode.EMPTY_FILE: "The file has no content. Copy or scan it again.",
     ReasonCode.TRUNCATED: "The picture ends before its end mark: it was cut off. Copy or scan it again.",
     ReasonCode.UNSUPPORTED_FORMAT: "The content is neither PNG nor JPEG. Save it as one of them.",
-    ReasonCode.TOO_MANY_BYTES: "The file is larger than the limit. Scan at a lower resolution"
-    " or raise max_file_mb in config.yaml.",
-    ReasonCode.TOO_MANY_PIXELS: "The picture has more pixels than the limit. Scan at a lower resolution"
-    " or raise max_megapixels in config.yaml.",
+    ReasonCode.TOO_MANY_BYTES: "Scan at a lower resolution or raise max_file_mb in config.yaml.",
+    ReasonCode.TOO_MANY_PIXELS: "Scan at a lower resolution or raise max_megapixels in config.yaml.",
     ReasonCode.UNDECODABLE: "The picture is damaged and cannot be decoded. Copy or scan it again.",
     ReasonCode.NOT_READABLE: "The worker may not read this file. Give its user the right to, then drop it again.",
     ReasonCode.NOT_A_FILE: "This is not a regular file, so it was not opened. Drop the picture itself.",

@@ -1,9 +1,10 @@
 """What a crowded outbox costs: publishing a batch, looking for old originals, telling the status.
 
-    python -m benchmarks.upkeep.crowded_outbox [--records 200000] [--batches 40] [--folder DIR]
+    python -m benchmarks.upkeep.crowded_outbox [--records 100000 1000000] [--batches 40] [--folder DIR]
 
-Fills a flat outbox with so many records and originals, and publishes batches of 64 and of 1 before and after, with
-the outbox's own code and nothing else: no model, no watcher. Prints milliseconds, the median and the longest.
+Fills a flat outbox with so many records, and `done/` with as many originals, and publishes batches of 64 and of 1
+before and after, with the outbox's own code and nothing else: no model, no watcher. What lies there are links to a
+few files: names are what makes a folder large. Prints milliseconds, the median and the longest.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from worker.service.upkeep import STEP_ENTRIES
 
 RECORD = b'{"schema_version": 1}' + b" " * 900
 DEPTH = 100
+MOST_LINKS = 60_000  # to one file; ext4 allows 65,000
 PICTURE = AnnotatedPicture(b"\x89PNG" + b"x" * 2000, ".png")
 
 
@@ -34,7 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.upkeep.crowded_outbox", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--records", type=int, default=200_000, help="that lie there already")
+    parser.add_argument(
+        "--records",
+        type=int,
+        nargs="+",
+        default=[100_000, 1_000_000],
+        help="that lie there already; ascending",
+    )
     parser.add_argument("--batches", type=int, default=40, help="of each size, before and after")
     parser.add_argument("--folder", type=Path, help="where to work; a real disk, please")
     options = parser.parse_args(arguments)
@@ -45,15 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outbox = Outbox(inbox, records)
         outbox.recover()
         _publish(outbox, inbox, "warm", 64, 5)
-        for when in ("empty", "crowded"):
-            if when == "crowded":
-                _fill(records, options.records)
+        before = 0
+        for count in (0, *options.records):
+            _fill(records, before, count)
+            before = count
             for size in (64, 1):
-                times_ms = _publish(outbox, inbox, f"{when}-{size}", size, options.batches)
-                _say(
-                    f"{when}: publish {size} ({options.records if when == 'crowded' else 0} records there)",
-                    times_ms,
-                )
+                times_ms = _publish(outbox, inbox, f"{count}-{size}", size, options.batches)
+                _say(f"{count:,} records there: publish {size}", times_ms)
         deep = "/".join(["folder"] * DEPTH)
         (inbox / deep).mkdir(parents=True)
         _say(
@@ -68,10 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _fill(records: Path, count: int) -> None:
-    for number in range(count):
-        (records / f"old-{number:07}.png.json").write_bytes(RECORD)
-        (records / "done" / f"old-{number:07}.png").write_bytes(b"x")
+def _fill(records: Path, first: int, count: int) -> None:
+    """Have `count` records and originals there, `first` of which are there already."""
+    for start in range(first, count, MOST_LINKS):
+        record, original = (records / f"old-{start:07}.png.json", records / "done" / f"old-{start:07}.png")
+        record.write_bytes(RECORD)
+        original.write_bytes(b"x")
+        for number in range(start + 1, min(start + MOST_LINKS, count)):
+            os.link(record, records / f"old-{number:07}.png.json")
+            os.link(original, records / "done" / f"old-{number:07}.png")
     os.sync()  # or the first batch would wait for all of these
 
 

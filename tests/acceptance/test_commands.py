@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -34,6 +35,19 @@ def test_the_quick_commands_import_nothing_heavy(module: str) -> None:
         f"build_parser(); sys.exit({module!r} in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["schema", "--help"])
+def test_a_reader_that_has_gone_away_is_no_trouble(command: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "worker", command],
+        cwd=ROOT, env=buffered, stdout=writing, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_predict_reads_folders_and_files_and_moves_nothing(folders: Path) -> None:

@@ -20,7 +20,8 @@ from worker.outcome import AnnotatedPicture, Outcome, Status
 from worker.reasons import Reason, ReasonCode
 from worker.service import audit as audit_module
 from worker.service.audit import Audit, show_audit
-from worker.service.health import starting_status, write_status
+from worker.service.health import write_status
+from worker.service.status import Process, starting_status
 from worker.settings import Settings
 
 
@@ -171,7 +172,7 @@ def test_an_idle_worker_that_does_not_know_its_inbox_and_books_that_do_not_balan
 
 
 def _status(state: str, desk: Desk, **counts: int) -> dict[str, Any]:
-    status = starting_status()
+    status = starting_status(Process(1, time.time()), time.time())
     status |= {"state": state, "since_s": time.time() - 600, "model": {"name": "m", "sha256": "0"}}
     status["counts"] |= counts
     return status

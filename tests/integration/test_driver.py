@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import gc
 import os
 import threading
 import time
+import types
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -218,6 +221,61 @@ def test_waiting_for_a_slow_disk_costs_no_processor_time(
     bench.start()
     bench.wait_for(["a.png"])
     assert time.process_time() - before_s < 0.7
+
+
+class Knot(FakeReader):
+    """A reader that only the garbage collector finds, as a loaded model is."""
+
+    settings = None
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.me = self
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class FakeChanges:
+    """Another reader, when the test says so."""
+
+    def __init__(self, settings: Settings, reader: Knot) -> None:
+        self.serving = types.SimpleNamespace(settings=settings, card=CARD, reader=reader)
+        self.told = True
+
+    def step(self, _now_s: float) -> Any:
+        was_told, self.told = self.told, True
+        return None if was_told else self.serving
+
+    def report(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_reader_that_was_replaced_is_gone_at_once(bench: Bench) -> None:
+    first: Any = Knot(bench.inbox)
+    changes: Any = FakeChanges(bench.driver._settings, first)
+    bench.driver._changes, bench.driver._changing_reader = changes, first
+    bench.driver._reader = first
+    bench.start()
+    bench.drop("a.png")
+    bench.wait_for(["a.png"])
+    was_there = weakref.ref(first)
+    changes.serving = types.SimpleNamespace(
+        settings=bench.driver._settings, card=CARD, reader=Knot(bench.inbox)
+    )
+    gc.disable()
+    try:
+        del first
+        changes.told = False
+        bench.wake.set()
+        end_s = time.monotonic() + 5
+        while was_there() is not None:
+            assert time.monotonic() < end_s
+            time.sleep(0.01)
+    finally:
+        gc.enable()
+    bench.drop("b.png")
+    bench.wait_for(["b.png"])
 
 
 def test_old_originals_go_while_pictures_come_and_records_stay(bench: Bench) -> None:

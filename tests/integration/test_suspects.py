@@ -181,6 +181,29 @@ def test_what_kills_the_worker_but_no_child_is_never_blamed_and_holds_up_nobody(
     assert (shop.inbox / "odd.png").exists()
 
 
+def test_a_reload_reaches_the_trials(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, trial_limit_s=300)
+    (shop.outbox / ".digit-worker").mkdir()
+    aside = tmp_path / "hangs.png"
+    aside.write_bytes(picture() + hostile.HANG)
+    seen = aside.lstat()
+    entry = f"{seen.st_ino} {seen.st_size} {seen.st_mtime_ns} 0 hangs.png".encode()
+    (shop.outbox / ".digit-worker/in-work").write_bytes(b"\0\0B\x001\0" + entry + b"\0\0")
+    try:
+        worker = shop.start()
+        eventually(lambda: '"ready"' in shop.log.read_text())
+        shop.config.write_text(shop.config.read_text().replace("trial_limit_s: 300", "trial_limit_s: 1"))
+        worker.send_signal(signal.SIGHUP)
+        eventually(lambda: '"config_reloaded"' in shop.log.read_text())
+        aside.rename(shop.inbox / "hangs.png")
+        eventually(lambda: shop.has("hangs.png"), 40)
+    finally:
+        shop.end()
+    bad = shop.record("hangs.png")
+    assert bad is not None
+    assert "more than 1 s" in bad["reason"]["message"]
+
+
 def test_a_child_that_somebody_kills_leaves_the_picture_waiting(shop: Shop) -> None:
     (shop.outbox / ".digit-worker").mkdir()
     shop.drop("waits.png", hostile.CHILD_KILLED)

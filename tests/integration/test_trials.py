@@ -174,6 +174,29 @@ def test_a_child_that_somebody_stops_convicts_nobody(tmp_path: Path) -> None:
     assert verdict.finding is Finding.VOID
 
 
+def test_a_trial_follows_the_settings_that_are_in_force(court: Court) -> None:
+    court.trials.follow(READING, 10, 1.0)
+    court.submit("slow.png", hostile.HANG)
+    assert "more than 1 s" in message(court.verdicts(1)["slow.png"])
+    # A child that was started under other settings serves no longer.
+    for name in ("good.png", "also.png"):
+        court.submit(name)
+    court.trials.follow(READING, 10, 2.0)
+    court.submit("later.png", hostile.HANG)
+    assert "more than 2 s" in message(court.verdicts(3)["later.png"])
+
+
+def test_a_trial_during_which_the_settings_changed_convicts_nobody(tmp_path: Path) -> None:
+    court = Court(tmp_path, limit_s=3.0)
+    court.submit("waits.png", hostile.HANG)
+    court.child()
+    court.trials.follow(READING, 10, 60.0)
+    verdict = court.verdicts(1)["waits.png"]
+    court.trials.close()
+    assert verdict.finding is Finding.VOID
+    assert "configuration" in verdict.detail
+
+
 def test_a_child_that_cannot_be_started_convicts_nobody(tmp_path: Path) -> None:
     for command in ((str(tmp_path / "none"),), (sys.executable, "-c", "raise SystemExit(3)")):
         court = Court(tmp_path, command=command)

@@ -181,8 +181,20 @@ def read_card(folder: Path) -> Card:
     try:
         return Card.model_validate_json(content)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors())
-        raise ModelError(f"{path} is wrong: {wrong}. Restore the bundle or train it anew.") from error
+        raise ModelError(f"{path} {_mistakes(error)}") from error
+
+
+def _mistakes(error: ValidationError) -> str:
+    """What is wrong with a card, and what to do about it."""
+    found = [(".".join(map(str, each["loc"])) or "card", each) for each in error.errors()]
+    unknown = [place for place, each in found if each["type"] == "extra_forbidden"]
+    if len(unknown) == len(found):
+        return (
+            f"says more than this worker understands ({', '.join(unknown)}): a newer version made it."
+            " Use the bundle that came with this version, or update the worker."
+        )
+    wrong = "; ".join(f"{place}: {each['msg']}" for place, each in found)
+    return f"is wrong: {wrong}. Restore the bundle or train it anew."
 
 
 def write_card(folder: Path, card: Card) -> None:

@@ -36,6 +36,7 @@ LIVE_KEYS = frozenset(
     {
         "model", "rescan_s", "settle_s", "incomplete_after_s", "ignore", "max_file_mb", "max_megapixels",
         "batch_size", "accept_threshold", "digit_threshold", "expect", "annotate", "annotated_max_side_px",
+        "trial_limit_s",
         "log_level", "log_format", "heartbeat_s", "metrics_file",
         "keep_done_days", "keep_done_mb", "keep_failed_days", "keep_failed_mb",
     }

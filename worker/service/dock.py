@@ -15,7 +15,7 @@ from typing import Protocol
 from worker.intake.arrivals import Arrival
 from worker.intake.queue import Intake
 from worker.outcome import Outcome
-from worker.reading import Answer, NotYet
+from worker.reading import Answer, NotYet, ReadingSettings
 from worker.service.ledger import Ledger
 from worker.service.trials import Finding, Trials, Verdict, log_void
 
@@ -71,6 +71,10 @@ class Dock:
     def probe(self) -> None:
         """Raise WorldError while names cannot be noted."""
         self._ledger.probe()
+
+    def follow(self, reading: ReadingSettings, labels: int, limit_s: float) -> None:
+        """Try suspects as the worker reads from now on."""
+        self._trials.follow(reading, labels, limit_s)
 
     def take_in(self, arrival: Arrival) -> None:
         """Keep a suspect apart and have it tried."""

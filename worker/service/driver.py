@@ -8,23 +8,19 @@ driver touches the intake, only the reader thread the model, only the delivery t
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from concurrent.futures import wait as wait_for
-from dataclasses import dataclass
-from typing import Any, TypeVar
 
-import structlog
-
-from worker import __version__
+from worker.assembly import settle_rule
 from worker.delivery.lock import FolderLock
 from worker.delivery.names import printable
 from worker.delivery.outbox import Delivery, Fate, Outbox
 from worker.errors import WorldError
-from worker.intake.arrivals import Arrival, IgnoreRules, SettleRule
+from worker.intake.arrivals import IgnoreRules
 from worker.intake.queue import Hints, Intake
 from worker.intake.watcher import Watcher
 from worker.logs import get_log, last_error
@@ -32,6 +28,7 @@ from worker.outcome import Outcome, Status
 from worker.reading import Answer
 from worker.reasons import ReasonCode
 from worker.recognition.card import Card
+from worker.service.batch import Batch, read_batch, tell_of_batch, tell_of_picture
 from worker.service.changes import Changes
 from worker.service.dock import AnyReader, Dock
 from worker.service.figures import Figures
@@ -39,45 +36,13 @@ from worker.service.health import write_status
 from worker.service.liveness import Liveness
 from worker.service.pause import Pause
 from worker.service.signals import StopSignals, Wake
+from worker.service.status import Books, Fault, Process, State, Tally, Watching, in_a_line, status_of
 from worker.service.systemd import Notifier
 from worker.service.upkeep import Upkeep
 from worker.settings import Settings
 
 LONGEST_WAIT_S = 1.0  # between two looks at whether the watcher still lives
 STUCK_RETRY_S = 30.0
-MAX_NAMES = 20  # in status and log; the counts are complete
-
-T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was answered since the start."""
-
-    read: int = 0
-    review: int = 0
-    failed: int = 0
-    answered_before: int = 0  # by an earlier run, which could not move the original
-
-    @property
-    def published(self) -> int:
-        """All answers."""
-        return self.read + self.review + self.failed
-
-    def as_dict(self) -> dict[str, int]:
-        """The numbers, for log and status."""
-        return {"published": self.published, "read": self.read, "review": self.review, "failed": self.failed}
-
-
-@dataclass(slots=True)
-class _Batch:
-    """A batch on its way: what was taken, when, by which model it is read, and what became of it so far."""
-
-    number: int
-    arrivals: list[Arrival]
-    taken_at_s: float
-    card: Card
-    outcomes: list[Outcome]
 
 
 class Driver:
@@ -124,9 +89,9 @@ class Driver:
         self._log = get_log()
         self._pause = Pause()
         self.tally = Tally()
-        self._reading: tuple[_Batch, Future[list[Answer]]] | None = None
-        self._read: deque[_Batch] = deque()  # read, and waiting for delivery to be free
-        self._delivering: tuple[_Batch, Future[list[Delivery]]] | None = None
+        self._reading: tuple[Batch, Future[list[Answer]]] | None = None
+        self._read: deque[Batch] = deque()  # read, and waiting for delivery to be free
+        self._delivering: tuple[Batch, Future[list[Delivery]]] | None = None
         self._flushing: Future[None] | None = None
         self._is_flushed = True
         self._reader_thread = self._liveness.reading.thread("driver-reading")
@@ -136,8 +101,8 @@ class Driver:
         self._next_beat_s = now_s
         self._next_stuck_s = now_s + STUCK_RETRY_S
         self._next_watch_s = now_s
-        self._started_at_s = time.time()
-        self._state = ("starting", time.time())
+        self._process = Process(os.getpid(), time.time())
+        self._state = State("starting", time.time())
         self._blocked_said: set[str] = set()
         self.on_heartbeat: Callable[[], None] = lambda: None  # called whenever the status is written
 
@@ -161,7 +126,13 @@ class Driver:
         Stopping drains: what is in work is finished and published, what waits stays in the inbox.
         """
         self._scan(time.monotonic())
-        self._log.info("ready", model=self._card.name, watching=self._watcher.mode, **self._waiting())
+        self._log.info(
+            "ready",
+            model=self._card.name,
+            watching=self._watcher.mode,
+            waiting=self._intake.counts.waiting,
+            foreign=self._intake.counts.foreign,
+        )
         self._notifier.ready()
         while True:
             now_s = time.monotonic()
@@ -221,11 +192,17 @@ class Driver:
         if serving is None:
             return
         if serving.reader is not self._changing_reader:
-            if self._changing_reader is not None:
-                self._reader_thread.submit(self._changing_reader.close)
-            self._changing_reader = serving.reader
             self._reader = self._careful(serving.reader)
+            old, self._changing_reader = self._changing_reader, serving.reader
+            if old is not None:
+                self._reader_thread.submit(old.close)
+            del old
+            # A model is a knot of references: without this, a dozen old ones lie about before Python looks.
+            self._reader_thread.submit(gc.collect)
         self._card = serving.card
+        if self._dock is not None:
+            limit_s = serving.settings.trial_limit_s
+            self._dock.follow(serving.reader.settings, len(serving.card.labels), limit_s)
         if serving.settings is not self._settings:
             self._follow(serving.settings, now_s)
 
@@ -252,8 +229,8 @@ class Driver:
         arrivals = arrivals or self._intake.take(self._settings.batch_size, now_s)
         if arrivals:
             self._batches += 1
-            batch = _Batch(self._batches, arrivals, now_s, self._card, [])
-            future = self._reader_thread.submit(_read, self._reader, batch)
+            batch = Batch(self._batches, arrivals, now_s, self._card, [])
+            future = self._reader_thread.submit(read_batch, self._reader, batch)
             future.add_done_callback(lambda _: self._wake.set())
             self._reading = (batch, future)
 
@@ -263,7 +240,7 @@ class Driver:
         if outcomes:
             self._batches += 1
             arrivals = [outcome.arrival for outcome in outcomes]
-            self._read.append(_Batch(self._batches, arrivals, now_s, self._card, outcomes))
+            self._read.append(Batch(self._batches, arrivals, now_s, self._card, outcomes))
 
     def _collect(self, now_s: float) -> None:
         """Take what the two threads have finished."""
@@ -273,7 +250,8 @@ class Driver:
                 answers = future.result()
             except WorldError as fault:
                 self._pause.begin(fault, now_s)
-                self._give_back(batch.arrivals, now_s)
+                for arrival in batch.arrivals:
+                    self._intake.changed(arrival, now_s)
             else:
                 batch.outcomes = self._sorted_out(answers, now_s)
                 if batch.outcomes:
@@ -315,10 +293,6 @@ class Driver:
                 self._intake.vanished(answer.arrival)
         return outcomes
 
-    def _give_back(self, arrivals: Sequence[Arrival], now_s: float) -> None:
-        for arrival in arrivals:
-            self._intake.changed(arrival, now_s)
-
     # --- delivery -----------------------------------------------------------------------------------
 
     def _start_delivery(self, now_s: float) -> None:
@@ -341,7 +315,7 @@ class Driver:
         self._delivering = (batch, future)
         self._is_flushed = False
 
-    def _settle(self, batch: _Batch, deliveries: Sequence[Delivery], now_s: float) -> None:
+    def _settle(self, batch: Batch, deliveries: Sequence[Delivery], now_s: float) -> None:
         """Tell intake and log what became of a batch."""
         counts = {status.value: 0 for status in Status}
         answered: list[Outcome] = []
@@ -360,36 +334,13 @@ class Driver:
                 self._log.warning("original_stuck", name=printable(outcome.arrival.name))
             else:
                 self._intake.finished(outcome.arrival)
-            self._tell_of(outcome, delivery, batch)
+            tell_of_picture(batch, outcome, delivery)
             if self._dock is not None and outcome.reason and outcome.reason.code is ReasonCode.CRASHED_READER:
                 self._dock.answered(outcome.arrival.name)
-        self.tally.read += counts["read"]
-        self.tally.review += counts["review"]
-        self.tally.failed += counts["failed"]
+        self.tally.add(counts)
         took_s = time.monotonic() - batch.taken_at_s
         self._figures.batch(answered, took_s, now_s)
-        self._log.info(
-            "batch",
-            batch=batch.number,
-            model=batch.card.sha256[:12],
-            files=sum(counts.values()),
-            **counts,
-            took_ms=round(took_s * 1000),
-            waiting=self._intake.counts.waiting,
-        )
-
-    def _tell_of(self, outcome: Outcome, delivery: Delivery, batch: _Batch) -> None:
-        """Leave a line that leads to the record: always for what failed, otherwise at the level debug."""
-        ids = {
-            "batch": batch.number,
-            "name": printable(outcome.arrival.name),
-            "record": None if delivery.record is None else printable(delivery.record),
-        }
-        reason = None if outcome.reason is None else outcome.reason.code
-        if outcome.status is Status.FAILED:
-            self._log.warning("picture_failed", **ids, reason=reason)
-        else:
-            self._log.debug("picture_answered", **ids, status=outcome.status.value, reason=reason)
+        tell_of_batch(batch, counts, took_s, self._intake.counts.waiting)
 
     def _try_again(self, now_s: float) -> None:
         """See whether the world is well again; delivery's own try is the next commit."""
@@ -420,16 +371,9 @@ class Driver:
     def _outbox_is_well(self) -> None:
         self._own_the_folders()
         if self._outbox.needs_recovery:
-            self._delivered(self._outbox.recover)
+            self._liveness.result_of(self._delivery_thread.submit(self._outbox.recover))
         if self._dock is not None:
             self._dock.probe()
-
-    def _delivered(self, work: Callable[[], T]) -> T:
-        """What `work` returns on the delivery thread; for as long as it gets on, the watchdog hears so."""
-        future = self._delivery_thread.submit(work)
-        while not wait_for([future], LONGEST_WAIT_S).done:
-            self._liveness.beat()
-        return future.result()
 
     def _flush_when_idle(self) -> None:
         """Make what was published durable and clear the log as soon as there is nothing else to do."""
@@ -458,7 +402,7 @@ class Driver:
             self._log.warning("not_published", files=unpublished, why=self._pause.what)
         try:
             if not self._outbox.needs_recovery:
-                self._delivered(self._outbox.flush)
+                self._liveness.result_of(self._delivery_thread.submit(self._outbox.flush))
         except WorldError as fault:
             self._log.warning("not_flushed", why=str(fault))
         self._write_status("stopped")
@@ -499,15 +443,15 @@ class Driver:
         else:
             state = "working" if self._intake.counts.in_work else "idle"
         self._set_state(state)
-        self._notifier.status(self._in_a_line(state))
+        self._notifier.status(in_a_line(state, self._pause.what, self.tally, self._intake.counts))
         if now_s >= self._next_beat_s:
             self._next_beat_s = now_s + self._settings.heartbeat_s
-            self._write_status(self._state[0])
+            self._write_status(self._state.name)
             self.on_heartbeat()
 
     def _retire_stuck(self) -> None:
         try:
-            freed = set(self._delivered(self._outbox.retire_again))
+            freed = set(self._liveness.result_of(self._delivery_thread.submit(self._outbox.retire_again)))
         except WorldError as fault:
             self._pause.begin(fault, time.monotonic())
             return
@@ -516,82 +460,40 @@ class Driver:
                 self._intake.finished(arrival)
 
     def _set_state(self, state: str) -> None:
-        if state != self._state[0]:
-            self._state = (state, time.time())
+        if state != self._state.name:
+            self._state = State(state, time.time())
             # A change of state is worth writing down, but not more often than every tenth of a second.
             self._next_beat_s = min(self._next_beat_s, time.monotonic() + 0.1)
 
-    def _in_a_line(self, state: str) -> str:
-        """The state and the counts, as the service manager shows them."""
-        tally, counts = self.tally, self._intake.counts
-        fault = "" if self._pause.what is None else f" ({self._pause.what})"
-        return (
-            f"{state}{fault}: {tally.published} answered ({tally.read} read, {tally.review} review,"
-            f" {tally.failed} failed), {counts.waiting} waiting, {counts.in_work} in work"
+    def _books(self) -> Books:
+        """What is known at this moment."""
+        watcher = self._watcher
+        return Books(
+            tally=self.tally,
+            counts=self._intake.counts,
+            oldest_waiting_s=self._intake.oldest_waiting_since_s(),
+            blocked=self._intake.blocked,
+            stuck=self._intake.stuck_arrivals,
+            rates=self._figures.rates(time.monotonic()),
+            watching=Watching(watcher.mode, watcher.is_alive(), watcher.fallback, watcher.overflows),
+            fault=None if self._pause.what is None else Fault(self._pause.what, self._pause.since_s),
+            last_error=last_error(),
         )
-
-    def _waiting(self) -> dict[str, Any]:
-        counts = self._intake.counts
-        return {"waiting": counts.waiting, "foreign": counts.foreign}
 
     def _write_status(self, state: str) -> None:
         """Leave a sign of life. Where even that fails (a full disk), the log has said why already."""
-        counts = self._intake.counts
-        status = {
-            "state": state,
-            "since_s": self._state[1],
-            "pid": os.getpid(),
-            "version": __version__,
-            "started_at_s": self._started_at_s,
-            "written_at_s": time.time(),
-            "counts": {
-                "seen": counts.seen,
-                **self.tally.as_dict(),
-                "answered_before": self.tally.answered_before,
-                "vanished": counts.vanished,
-                "waiting": counts.waiting,
-                "in_work": counts.in_work,
-                "held": counts.held,
-                "on_trial": counts.aside,
-                "stuck": counts.stuck,
-                "foreign": counts.foreign,
-                "linked_folders": counts.linked_folders,
-                "blocked_folders": len(self._intake.blocked),
-                "unannounced": counts.unannounced,
-                "overflows": self._watcher.overflows,
-            },
-            "oldest_waiting_s": self._intake.oldest_waiting_since_s(),
-            "rates": self._figures.rates(time.monotonic()),
-            "model": {"name": self._card.name, "sha256": self._card.sha256},
-            "watcher": {
-                "mode": self._watcher.mode,
-                "alive": self._watcher.is_alive(),
-                "fallback": self._watcher.fallback,
-            },
-            "blocked": {
-                printable(folder): blocked.reason
-                for folder, blocked in list(self._intake.blocked.items())[:MAX_NAMES]
-            },
-            "stuck": [printable(arrival.name) for arrival in self._intake.stuck_arrivals[:MAX_NAMES]],
-            "fault": None
-            if self._pause.what is None
-            else {"what": self._pause.what, "since_s": self._pause.since_s},
-            "last_error": last_error(),
-            **(self._changes.report() if self._changes is not None else {}),
-        }
+        report = self._changes.report() if self._changes is not None else {}
+        model = report.get("model", {"name": self._card.name, "sha256": self._card.sha256})
+        status = status_of(
+            self._process,
+            State(state, self._state.since_s),
+            self._books(),
+            time.time(),
+            model=model,
+            config=report.get("config"),
+        )
         self._figures.publish(status, is_last=state == "stopped")
         try:
             write_status(self._settings.outbox, status)
         except OSError as error:
             self._log.debug("status_not_written", why=str(error))
-
-
-def settle_rule(settings: Settings) -> SettleRule:
-    """The rule that says when a file is ready."""
-    return SettleRule(settings.settle_s, max(settings.settle_s, settings.incomplete_after_s))
-
-
-def _read(reader: AnyReader, batch: _Batch) -> list[Answer]:
-    """Read a batch; every line that is logged meanwhile carries its number."""
-    with structlog.contextvars.bound_contextvars(batch=batch.number):
-        return reader.read(batch.arrivals)

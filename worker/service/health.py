@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from worker import __version__
 from worker.delivery.disk import HIDDEN
 from worker.errors import ExitCode, FoldersError
 from worker.settings import Settings
@@ -39,33 +38,6 @@ def write_status(outbox: Path, status: Mapping[str, Any]) -> None:
         with path.open("r+b") as file:
             # Its blocks are there already; white space after JSON means nothing.
             file.write(content.ljust(path.stat().st_size))
-
-
-def starting_status() -> dict[str, Any]:
-    """What is said before the first look: nothing is known yet but who is starting."""
-    now_s = time.time()
-    keys = (
-        "seen", "published", "read", "review", "failed", "answered_before", "vanished", "waiting", "in_work",
-        "held", "on_trial", "stuck", "foreign", "linked_folders", "blocked_folders", "unannounced", "overflows",
-    )  # fmt: skip
-    return {
-        "state": "starting",
-        "since_s": now_s,
-        "pid": os.getpid(),
-        "version": __version__,
-        "started_at_s": now_s,
-        "written_at_s": now_s,
-        "counts": dict.fromkeys(keys, 0),
-        "oldest_waiting_s": None,
-        "rates": {"per_s_1min": 0.0, "per_s_15min": 0.0},
-        "model": None,
-        "watcher": None,
-        "blocked": {},
-        "stuck": [],
-        "fault": None,
-        "last_error": None,
-        "config": None,
-    }
 
 
 def read_status(outbox: Path) -> dict[str, Any] | None:
@@ -136,10 +108,6 @@ def describe(status: Mapping[str, Any]) -> list[str]:
         f"answered {counts['published']:,}: {answers}",
         " + ".join(books),
     ]
-    if counts["unannounced"] or counts["overflows"]:
-        lines.append(
-            f"found by a rescan alone: {counts['unannounced']:,}; the kernel lost events {counts['overflows']:,} times"
-        )
     if counts["on_trial"]:
         lines.append(f"on trial, since the worker died while it read them: {counts['on_trial']:,}")
     if counts["foreign"] or counts["linked_folders"]:

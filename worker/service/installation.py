@@ -175,8 +175,8 @@ def install(wish: Wish, places: Places, machine: Machine, environment: Mapping[s
 
 
 _HOW_TO_MEND = (
-    "Install the program where every user may read it, with the system's Python, for example\n"
-    "  sudo PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin pipx install digit-worker\n"
+    "Install the program where every user may read it, with the system's Python, for example in its folder\n"
+    "  sudo PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin pipx install --python /usr/bin/python3 .\n"
     "and keep configuration, model, inbox and outbox outside home folders and /tmp. A service of your own may"
     " lie in your home: add --user."
 )

@@ -11,9 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from typing import ParamSpec, TypeVar
 
 from worker.service.systemd import STEP_LIMIT_S, Notifier
+
+LONGEST_WAIT_S = 1.0  # between two beats
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,6 +90,12 @@ class Liveness:
         # Both are asked: each remembers when it was last seen to move.
         if all([self.reading.is_moving(now_s), self.delivery.is_moving(now_s)]):
             self.notifier.alive()
+
+    def result_of(self, future: Future[T]) -> T:
+        """What a stage's work gives, waited for by the driver's thread; meanwhile the manager hears that it gets on."""
+        while not wait_for([future], LONGEST_WAIT_S).done:
+            self.beat()
+        return future.result()
 
     def delivered(self, what: str = "") -> None:
         """Note a step of delivery. Before the loop turns, each one also asks the manager for more time."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Self
+from types import FrameType
 
-from worker.service.signals import Wake
+from worker.service.signals import Handlers, Wake
 
 
-class ChangeSignals:
+class ChangeSignals(Handlers):
     """A context in which SIGHUP and SIGUSR1 are noted and wake the driver; the old handlers return when it ends.
 
     A SIGHUP that comes because the terminal was closed is no wish for a change: `hang_up` is called.
     """
+
+    NUMBERS = (signal.SIGHUP, signal.SIGUSR1)
 
     def __init__(
         self,
@@ -24,11 +25,11 @@ class ChangeSignals:
         *,
         is_at_terminal: Callable[[], bool] = lambda: sys.stderr.isatty(),  # noqa: PLW0108 - what it is then
     ) -> None:
+        super().__init__()
         self._wake = wake
         self._hang_up = hang_up
         self._is_at_terminal = is_at_terminal
         self._began_at_terminal = is_at_terminal()
-        self._old: dict[signal.Signals, signal._HANDLER] = {}
         self._reload = False
         self._debug = False
 
@@ -41,17 +42,6 @@ class ChangeSignals:
         """Whether the debug log was asked for, or asked to end, since the last time."""
         asked, self._debug = self._debug, False
         return asked
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGHUP, signal.SIGUSR1):
-            self._old[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGUSR1:

@@ -6,7 +6,7 @@ import os
 import select
 import signal
 from types import FrameType, TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 
 class Wake:
@@ -40,15 +40,41 @@ class Wake:
         os.close(self._descriptor)
 
 
-class StopSignals:
+class Handlers:
+    """A context in which `_handle` gets the signals of `NUMBERS`; the old handlers return when it ends."""
+
+    NUMBERS: ClassVar[tuple[signal.Signals, ...]]
+
+    def __init__(self) -> None:
+        self._old: dict[signal.Signals, signal._HANDLER] = {}
+
+    def __enter__(self) -> Self:
+        for number in self.NUMBERS:
+            self._old[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._old:
+            signal.signal(*self._old.popitem())
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Note the signal; it may interrupt any line of the main thread."""
+        raise NotImplementedError
+
+
+class StopSignals(Handlers):
     """A context in which SIGTERM and SIGINT ask for a drain; the old handlers return when it ends.
 
     A second SIGINT ends the program at once, as people at a terminal expect.
     """
 
+    NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
     def __init__(self, wake: Wake) -> None:
+        super().__init__()
         self._wake = wake
-        self._old: dict[signal.Signals, signal._HANDLER] = {}
         self.received: signal.Signals | None = None
 
     @property
@@ -60,17 +86,6 @@ class StopSignals:
         """Ask for a drain as SIGTERM does, because the terminal is gone."""
         self.received = signal.SIGHUP
         self._wake.set()
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._old[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.received is signal.SIGINT:

@@ -77,7 +77,8 @@ class _Lost:
 class Trials:
     """Tries suspects one after the other in a thread of its own; `ready` is called for each verdict.
 
-    `limit_s` is what one suspect may take, in seconds of processor time.
+    `reading` and `labels` say how the worker reads now, `limit_s` what one suspect may take, in seconds of
+    processor time; `follow` tells other ones.
     """
 
     def __init__(
@@ -89,21 +90,18 @@ class Trials:
         ready: Callable[[], None],
         command: Sequence[str] | None = None,
     ) -> None:
-        self._root = root
-        self._limits = reading.limits
-        self._limit_s = limit_s
-        self._memory_bytes = (
-            _BYTES_BESIDE + _BYTES_A_PIXEL * reading.limits.max_pixels + 4 * reading.limits.max_file_bytes
-        )
-        # What is expected of a picture is no matter of its bytes, and functions cannot be sent.
-        reading = replace(reading, expected=nothing_expected)
-        self._settings = TrialSettings(root, reading, labels, limit_s, self._memory_bytes, os.getpid())
+        self._settings = _trial_settings(root, reading, labels, limit_s)
         self._ready = ready
         self._command = tuple(command or COMMAND)
         self._waiting: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         self._verdicts: deque[Verdict] = deque()
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
+
+    def follow(self, reading: ReadingSettings, labels: int, limit_s: float) -> None:
+        """Try as the worker reads from now on; a trial that is under way proves nothing any more."""
+        # One reference, set whole: the thread takes it once for each trial.
+        self._settings = _trial_settings(self._settings.root, reading, labels, limit_s)
 
     def submit(self, arrival: Arrival) -> None:
         """Have an arrival tried."""
@@ -129,10 +127,17 @@ class Trials:
     def _serve(self) -> None:
         child: _Child | None = None
         while (arrival := self._waiting.get()) is not None and not self._is_over.is_set():
+            settings = self._settings
             try:
+                if child is not None and child.settings != settings:
+                    child.end()
+                    child = None
                 if child is None:
-                    child = _Child(self._command, self._settings, self._is_over)
-                verdict = self._judged(arrival, child)
+                    child = _Child(self._command, settings, self._is_over)
+                verdict = _judged(arrival, child)
+                if settings != self._settings:
+                    # What it may take and how it is read is no longer what was tried.
+                    verdict = Verdict(arrival, Finding.VOID, "the configuration changed during the trial")
                 if child.is_lost:
                     child.end()
                     child = None
@@ -153,23 +158,34 @@ class Trials:
         if child is not None:
             child.end()
 
-    def _judged(self, arrival: Arrival, child: _Child) -> Verdict:
-        lost = child.tried(arrival, self._limit_s)
-        if lost is None:
-            return Verdict(arrival, Finding.LIVED)
-        if not lost.is_evidence:
-            return Verdict(arrival, Finding.VOID, lost.detail)
-        detail = lost.detail
-        if detail == "memory":
-            detail = f"Reading it takes more than {self._memory_bytes // 1024**2:,} MiB of memory."
-        answer = crashed(self._root, arrival, self._limits, detail)
-        return Verdict(arrival, Finding.CONVICTED, detail, answer)
+
+def _trial_settings(root: str, reading: ReadingSettings, labels: int, limit_s: float) -> TrialSettings:
+    limits = reading.limits
+    memory_bytes = _BYTES_BESIDE + _BYTES_A_PIXEL * limits.max_pixels + 4 * limits.max_file_bytes
+    # What is expected of a picture is no matter of its bytes, and functions cannot be sent.
+    reading = replace(reading, expected=nothing_expected)
+    return TrialSettings(root, reading, labels, limit_s, memory_bytes, os.getpid())
+
+
+def _judged(arrival: Arrival, child: _Child) -> Verdict:
+    settings = child.settings
+    lost = child.tried(arrival)
+    if lost is None:
+        return Verdict(arrival, Finding.LIVED)
+    if not lost.is_evidence:
+        return Verdict(arrival, Finding.VOID, lost.detail)
+    detail = lost.detail
+    if detail == "memory":
+        detail = f"Reading it takes more than {settings.memory_bytes // 1024**2:,} MiB of memory."
+    answer = crashed(settings.root, arrival, settings.reading.limits, detail)
+    return Verdict(arrival, Finding.CONVICTED, detail, answer)
 
 
 class _Child:
-    """One child process; serves suspects as long as it lives. Raises OSError where none can be started."""
+    """One child process; tries suspects by `settings` as long as it lives. Raises OSError where none can be started."""
 
     def __init__(self, command: Sequence[str], settings: TrialSettings, is_over: threading.Event) -> None:
+        self.settings = settings
         self._is_over = is_over
         self._said = b""
         self.is_lost = False
@@ -195,8 +211,9 @@ class _Child:
             self.end()
             raise OSError(f"the trial process did not start ({_ending(self._process.returncode)})")
 
-    def tried(self, arrival: Arrival, limit_s: float) -> _Lost | None:
+    def tried(self, arrival: Arrival) -> _Lost | None:
         """Have one suspect read; None when the child lived, otherwise how it was lost."""
+        limit_s = self.settings.cpu_s
         self._send(arrival)
         word = self._word(PATIENCE * limit_s)
         if word == "began":

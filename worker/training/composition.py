@@ -25,9 +25,8 @@ PART = (0.22, 0.66)  # a share of a digit's ink that is surely a fragment
 MOST = 0.7  # of each of two digits: several
 AT_MOST = 4  # candidates from one number: more would repeat it
 
-# Parts that a person may still read as a digit: what lies left, or right, of a cut through such a digit.
-READABLE_LEFT = {0, 1, 6}
-READABLE_RIGHT = {0, 1, 3, 4, 7, 8, 9}
+# Digits of which a person may still read a part: what lies left, or right, of a cut through one.
+READABLE_IN_PART = {0, 1, 3, 4, 6, 7, 8, 9}
 
 
 def compose(inks: Sequence[Float], rng: Rng) -> list[Float]:
@@ -133,4 +132,4 @@ def _is_readable(part: Float, digit: int, share: float) -> bool:
     spread = float(np.sqrt(mass @ (x - mass @ x) ** 2))
     if spread < 0.14 * tall:
         return True
-    return share > 0.4 and digit in (READABLE_LEFT | READABLE_RIGHT)
+    return share > 0.4 and digit in READABLE_IN_PART

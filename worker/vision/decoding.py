@@ -128,17 +128,21 @@ def decode(data: bytes, limits: Limits) -> Page:
     UNDECODABLE) for what will not become a page, and UnfinishedError (EMPTY_FILE, TRUNCATED) for what
     still may. Limits are checked first, by the header alone.
     """
-    if len(data) > limits.max_file_bytes:
-        size, limit = len(data) / _MEGA, limits.max_file_bytes / _MEGA
-        raise BadPictureError(
-            ReasonCode.TOO_MANY_BYTES, f"The file has {size:.3g} MB; the limit is {limit:.3g}."
-        )
+    refuse_too_many_bytes(len(data), limits)
     header = inspect(data)
     _refuse_too_many_pixels(header, limits.max_pixels)
     if not header.is_complete:
         raise UnfinishedError(ReasonCode.TRUNCATED)
     pixels = _decode_png(data, header) if header.format == "png" else _decode_jpeg(data, header)
     return Page(_upright(_reduce_to_grey(pixels, header), header.orientation))
+
+
+def refuse_too_many_bytes(size_bytes: int, limits: Limits) -> None:
+    """Raise BadPictureError (TOO_MANY_BYTES) for a file that is larger than the limit."""
+    if size_bytes > limits.max_file_bytes:
+        limit = limits.max_file_bytes / _MEGA
+        detail = f"The file has {size_bytes / _MEGA:.3g} MB; the limit is {limit:.3g}."
+        raise BadPictureError(ReasonCode.TOO_MANY_BYTES, detail)
 
 
 def inspect(data: bytes) -> Header:
@@ -175,13 +179,14 @@ def _is_blank(data: bytes, start: int) -> bool:
 
 
 def _refuse_too_many_pixels(header: Header, max_pixels: int) -> None:
-    is_too_long = max(header.width, header.height) > MAX_SIDE_PX
-    if is_too_long or header.width * header.height > min(max_pixels, MAX_PIXELS):
-        limit = min(max_pixels, MAX_PIXELS) / _MEGA
-        raise BadPictureError(
-            ReasonCode.TOO_MANY_PIXELS,
-            f"The picture has {header.width} × {header.height} pixels; the limit is {limit:.3g} megapixels.",
-        )
+    most = min(max_pixels, MAX_PIXELS)
+    found = f"The picture has {header.width} × {header.height} pixels"
+    if header.width * header.height > most:
+        detail = f"{found}; the limit is {most / _MEGA:.3g} megapixels."
+        raise BadPictureError(ReasonCode.TOO_MANY_PIXELS, detail)
+    if max(header.width, header.height) > MAX_SIDE_PX:
+        detail = f"{found}; whatever the limit is, no side may have more than {MAX_SIDE_PX}."
+        raise BadPictureError(ReasonCode.TOO_MANY_PIXELS, detail)
 
 
 # PNG

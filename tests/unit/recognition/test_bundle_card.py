@@ -78,6 +78,13 @@ def test_a_wrong_card_is_refused_by_the_name_of_what_is_wrong(
         read_card(write(tmp_path, card_values(**changes)))
 
 
+def test_a_card_of_a_newer_version_is_told_from_one_that_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"\(litert_2\): a newer version made it.*update the worker"):
+        read_card(write(tmp_path, card_values(litert_2={"sha256": "0"})))
+    with pytest.raises(ModelError, match="Restore the bundle"):
+        read_card(write(tmp_path, card_values(litert_2={"sha256": "0"}, temperature=0)))
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", "[" * 100_000])
 def test_a_card_that_is_no_json_object_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "card.json").write_text(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +21,10 @@ from worker.outcome import Outcome, Status
 from worker.reading import NotYet
 from worker.recognition.card import Card
 from worker.service import driver as driver_module
-from worker.service.driver import Driver, _Batch
-from worker.service.health import describe, starting_status
+from worker.service.batch import Batch
+from worker.service.driver import Driver
+from worker.service.health import describe
+from worker.service.status import Process, starting_status
 from worker.settings import Settings
 
 NAMES = st.sampled_from([f"{letter}.png" for letter in "abcdef"])
@@ -144,7 +147,7 @@ class Books(RuleBasedStateMachine):
             deliveries.append(Delivery(one.arrival.name, fate, None if before else "record"))
             if fate is Fate.PUBLISHED:
                 self.folder.files.pop(one.arrival.name, None)
-        batch = _Batch(1, [one.arrival for one in self.read], 0.0, CARD, self.read)
+        batch = Batch(1, [one.arrival for one in self.read], 0.0, CARD, self.read)
         self.read = []
         self.driver._settle(batch, deliveries, 1.0)
 
@@ -190,7 +193,7 @@ TestBooks = Books.TestCase
 
 @pytest.mark.parametrize(("before", "unannounced"), [(0, 0), (3, 4)])
 def test_the_books_are_shown_as_an_equation(before: int, unannounced: int) -> None:
-    status = starting_status()
+    status = starting_status(Process(1, time.time()), time.time())
     status["counts"] |= {
         "seen": 20 + before, "published": 10, "vanished": 2, "waiting": 5, "in_work": 3,
         "answered_before": before, "unannounced": unannounced,
@@ -198,4 +201,4 @@ def test_the_books_are_shown_as_an_equation(before: int, unannounced: int) -> No
     text = "\n".join(describe(status))
     middle = f" + answered before {before}" if before else ""
     assert f"seen {20 + before} = answered 10{middle} + vanished 2 + waiting 5 + in work 3" in text
-    assert (f"found by a rescan alone: {unannounced}" in text) == (unannounced > 0)
+    assert (f"found by rescans alone: {unannounced}" in text) == (unannounced > 0)

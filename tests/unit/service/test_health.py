@@ -14,13 +14,14 @@ from worker.delivery.lock import FolderLock
 from worker.logs import configure_logs, get_log, last_error
 from worker.service import doctor
 from worker.service.doctor import Finding, newest_record, show_findings
-from worker.service.health import describe, starting_status, write_status
+from worker.service.health import describe, write_status
+from worker.service.status import Process, starting_status
 from worker.settings import Settings
 
 
 def status(**more: Any) -> dict[str, Any]:
     now_s = time.time()
-    found = starting_status()
+    found = starting_status(Process(1, time.time()), time.time())
     found["model"] = {
         "name": "digits", "sha256": "abcdef012345" * 5, "since_s": now_s - 7200, "is_loading": False, "refused": None
     }  # fmt: skip
@@ -55,7 +56,10 @@ def test_what_is_refused_is_shown_with_reason_and_since_when() -> None:
 
 
 def test_a_deaf_watcher_and_files_that_nobody_announced_show() -> None:
-    counts = starting_status()["counts"] | {"unannounced": 7, "overflows": 2}
+    counts = starting_status(Process(1, time.time()), time.time())["counts"] | {
+        "unannounced": 7,
+        "overflows": 2,
+    }
     text = told(
         counts=counts, watcher={"mode": "polling", "alive": False, "fallback": "the limit is reached"}
     )
@@ -72,7 +76,7 @@ def test_the_status_of_the_version_before_is_understood() -> None:
 
 
 def test_a_worker_that_is_starting_is_described_as_well() -> None:
-    assert describe(starting_status())[0].startswith("starting since")
+    assert describe(starting_status(Process(1, time.time()), time.time()))[0].startswith("starting since")
 
 
 def test_the_last_error_is_remembered_with_its_time_and_warnings_are_not(

@@ -173,8 +173,10 @@ def test_a_program_that_the_service_could_not_see_is_refused_with_what_to_do(
     monkeypatch.setattr(
         installation, "hindrances", lambda readable, folders: ["/home/ann/x lies below /home."]
     )
-    with pytest.raises(UsageError, match=r"(?s)/home/ann/x.*pipx.*--user"):
+    with pytest.raises(UsageError, match=r"(?s)/home/ann/x.*pipx.*--user") as caught:
         install(Wish(), places, FakeMachine(), {})
+    # A bare name would have pipx ask an index for whatever goes by it there.
+    assert "pipx install --python /usr/bin/python3 .\n" in str(caught.value)
     assert everything(tmp_path) == {}
     assert print_unit(Wish(), places, {}) == 0
     printed = capsys.readouterr()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from worker.reasons import ReasonCode
 from worker.service.figures import Figures
-from worker.service.health import starting_status
 from worker.service.metrics import COUNTERS, GAUGES, STATES, Metrics
+from worker.service.status import Process, starting_status
 from worker.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,7 +26,7 @@ SUFFIXES = ("_bucket", "_sum", "_count")
 
 
 def status(**more: Any) -> dict[str, Any]:
-    found = starting_status()
+    found = starting_status(Process(1, time.time()), time.time())
     found["counts"] |= {name: number for number, name in enumerate([*COUNTERS, *GAUGES], 1)}
     found["counts"] |= {"read": 70, "review": 20, "failed": 10}
     found["model"] = {"name": "digits", "sha256": "a" * 64, "since_s": 5.0, "refused": None}

@@ -262,6 +262,29 @@ def test_a_bomb_is_refused_by_its_header_even_when_it_is_cut(end: bytes) -> None
     assert code_of(bomb[: len(bomb) // 2 + len(end)]) is ReasonCode.TOO_MANY_PIXELS
 
 
+@pytest.mark.parametrize(
+    ("data", "limits", "told"),
+    [
+        (b"x" * 2_000_000, LIMITS, "The file has 2 MB; the limit is 1."),
+        (
+            PNG_MAGIC + ihdr(3000, 1000),
+            LIMITS,
+            "The picture has 3000 × 1000 pixels; the limit is 1 megapixels.",
+        ),
+        (PNG_MAGIC + ihdr(400_000, 1), LIMITS, "no side may have more than 65535."),
+    ],
+)
+def test_what_is_too_large_is_told_once_with_its_size_and_what_to_do(
+    data: bytes, limits: Limits, told: str
+) -> None:
+    with pytest.raises(BadPictureError) as caught:
+        decode(data, limits)
+    message = caught.value.reason.message
+    assert told in message
+    assert message.count("limit") == 1
+    assert "Scan at a lower resolution or raise max_" in message
+
+
 def test_a_side_that_no_scanner_makes_is_refused_though_its_pixels_are_few() -> None:
     assert code_of(PNG_MAGIC + ihdr(400_000, 1) + chunk(b"IEND")) is ReasonCode.TOO_MANY_PIXELS
 
