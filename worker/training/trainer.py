@@ -114,7 +114,7 @@ def train(
     unknown presets, missing data and folders that hold something else.
     """
     if preset not in _PRESETS:
-        raise UsageError(f"There is no preset {preset!r}. There are: {', '.join(_PRESETS)}.")
+        raise UsageError(f"There is no preset {preset!r}. There are: {', '.join(_PRESETS)}, transcriber.")
     if preset == "digits" and batches is None:
         raise ValueError("the digits preset needs a source of batches")
     with quiet_tensorflow(hide_gpus=False):
