@@ -1,4 +1,4 @@
-"""How the bundle that ships is made: corpus, training, calibration, the same for lines; `make model` and nothing else."""
+"""How the bundle that ships is made, tiles and lines: corpus, training, calibration; `make model` and nothing else."""
 
 from __future__ import annotations
 
