@@ -136,10 +136,6 @@ def describe(status: Mapping[str, Any]) -> list[str]:
         f"answered {counts['published']:,}: {answers}",
         " + ".join(books),
     ]
-    if counts["unannounced"] or counts["overflows"]:
-        lines.append(
-            f"found by a rescan alone: {counts['unannounced']:,}; the kernel lost events {counts['overflows']:,} times"
-        )
     if counts["on_trial"]:
         lines.append(f"on trial, since the worker died while it read them: {counts['on_trial']:,}")
     if counts["foreign"] or counts["linked_folders"]:
