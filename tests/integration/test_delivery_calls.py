@@ -2,7 +2,7 @@
 
 Run as a program this file plays one campaign and prints its figures as JSON:
 
-    python -m tests.integration.test_delivery_calls kills|faults|power [--all] [--folder DIR]
+    python -m tests.integration.test_delivery_calls kills|faults|power|syncs [--all] [--folder DIR]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -190,41 +191,96 @@ def faults(folder: Path, *, everything: bool) -> dict[str, int]:
 def power_cuts(folder: Path, *, everything: bool) -> dict[str, int]:
     """Cut the power before each change, keep every kind of subset of what was not synced, recover, check."""
     figures: Counter[str] = Counter()
+    many = 12 if everything else 2
     for consumes, again, mounts in ((True, False, 1), (False, True, 1), (True, False, 2)):
-        here = Path(tempfile.mkdtemp(dir=folder))
-        desk = Desk(here, consumes=False, again=again, durability="full")
-        recorder = power.Recorder(str(here))
-        taken: list[tuple[int, bytes]] = []
-
-        def after(
-            call: Call, desk: Desk = desk, recorder: power.Recorder = recorder, taken: Any = taken,
-            consumes: bool = consumes,
-        ) -> None:  # fmt: skip
-            recorder.note(call)
-            if consumes and call.name.startswith("rename") and call.target.endswith(".json"):
-                data = Path(call.target).read_bytes()
-                taken.append((len(recorder.changes) + 1, data))
-                picture = json.loads(data)["annotated"]
-                for path in [call.target] + ([f"{desk.outbox}/{picture}"] if picture else []):
-                    os.unlink(path)
-                    recorder.take(path)
-
-        def work(desk: Desk = desk, mounts: int = mounts) -> None:
-            if mounts == 2:
-                refuse_renames_out_of_the_inbox()
-            desk.work(nothing)
-
-        watched(work, str(here), after=after)
-        first = next(i for i, change in enumerate(recorder.changes) if change.durable_at != 0)
-        for step in range(first, len(recorder.changes) + 1):
-            known = [data for taken_at, data in taken if taken_at <= step]
-            for name, choose in power.choices(step, 12 if everything else 2):
-                left = power.surviving(recorder.changes, step, choose)
-                problem = _after_the_cut(folder, desk, left, known, mounts=mounts, figures=figures)
-                if problem:
-                    raise AssertionError(f"power cut before change {step}, {name} persists: {problem}")
-        shutil.rmtree(here)
+        _cut_everywhere(folder, figures, Night(consumes, again, mounts), many)
     return dict(figures)
+
+
+def failed_syncs(folder: Path, *, everything: bool) -> dict[str, int]:
+    """Let each sync in turn fail, go on as the driver does, and cut the power at each change after that."""
+    figures: Counter[str] = Counter()
+    many = 4 if everything else 0
+    for consumes, again, mounts in ((True, False, 1), (False, True, 1), (True, False, 2)):
+        for number in range(MANY):
+            night = Night(consumes, again, mounts, failing=number)
+            if not _cut_everywhere(folder, figures, night, many):
+                break
+            figures["syncs that failed"] += 1
+    return dict(figures)
+
+
+@dataclass(slots=True)
+class Night:
+    """One run that the power goes out in: with a consumer or without; `failing` is the sync that fails."""
+
+    consumes: bool
+    again: bool
+    mounts: int
+    failing: int | None = None
+    failed_at: int | None = None  # so many changes were made by then
+    syncs: int = 0
+    taken: list[tuple[int, bytes]] = field(default_factory=list)  # at which change, which record
+
+    def before(self, call: Call, recorder: power.Recorder) -> int:
+        """Refuse the sync whose turn it is."""
+        if call.name not in ("fsync", "syncfs"):
+            return 0
+        self.syncs += 1
+        if self.syncs - 1 != self.failing:
+            return 0
+        self.failed_at = len(recorder.changes)
+        recorder.lose(call)
+        return errno.EIO
+
+    def after(self, call: Call, recorder: power.Recorder, desk: Desk) -> None:
+        """Take a call down, and let the consumer have what it shows."""
+        recorder.note(call)
+        if self.consumes and call.name.startswith("rename") and call.target.endswith(".json"):
+            data = Path(call.target).read_bytes()
+            self.taken.append((len(recorder.changes) + 1, data))
+            picture = json.loads(data)["annotated"]
+            for path in [call.target] + ([f"{desk.outbox}/{picture}"] if picture else []):
+                os.unlink(path)
+                recorder.take(path)
+
+
+def _cut_everywhere(folder: Path, figures: Counter[str], night: Night, many: int) -> bool:
+    """Cut one night's run everywhere; whether there was the sync that was to fail."""
+    here = Path(tempfile.mkdtemp(dir=folder))
+    desk = Desk(here, consumes=False, again=night.again, durability="full")
+    recorder = power.Recorder(str(here))
+    answers = {name: desk.read(name) for name in DROPS}
+
+    def work() -> None:
+        if night.mounts == 2:
+            refuse_renames_out_of_the_inbox()
+        if night.failing is None:
+            desk.work(nothing)
+        else:
+            persists(desk, answers, 4)
+
+    watched(
+        work,
+        str(here),
+        lambda call: night.before(call, recorder),
+        lambda call: night.after(call, recorder, desk),
+    )
+    if night.failing is None:
+        first = next(i for i, change in enumerate(recorder.changes) if change.durable_at != 0)
+    elif night.failed_at is None:
+        return False
+    else:
+        first = night.failed_at
+    for step in range(first, len(recorder.changes) + 1):
+        known = [data for taken_at, data in night.taken if taken_at <= step]
+        for name, choose in power.choices(step, many):
+            left = power.surviving(recorder.changes, step, choose)
+            problem = _after_the_cut(folder, desk, left, known, mounts=night.mounts, figures=figures)
+            if problem:
+                raise AssertionError(f"{night}: power cut before change {step}, {name} persists: {problem}")
+    shutil.rmtree(here)
+    return True
 
 
 def _after_the_cut(
@@ -283,7 +339,12 @@ def _picture_of(record: str) -> bytes:
     return b"picture of " + record.removesuffix(".json").encode()
 
 
-CAMPAIGNS: dict[str, Callable[..., dict[str, int]]] = {"kills": kills, "faults": faults, "power": power_cuts}
+CAMPAIGNS: dict[str, Callable[..., dict[str, int]]] = {
+    "kills": kills,
+    "faults": faults,
+    "power": power_cuts,
+    "syncs": failed_syncs,
+}
 
 
 def main() -> None:
@@ -346,6 +407,14 @@ def test_any_call_may_be_refused_and_the_work_is_done_afterwards(quick_path: Pat
 @pytest.mark.skipif(bool(tracing.why_not()), reason=tracing.why_not() or "children can be watched")
 def test_a_power_cut_anywhere_loses_nothing_and_shows_nothing_else(quick_path: Path) -> None:
     assert played("power", quick_path)["cuts"] >= 300
+
+
+@pytest.mark.skipif(bool(tracing.why_not()), reason=tracing.why_not() or "children can be watched")
+@pytest.mark.long
+def test_any_sync_may_fail_before_a_power_cut(quick_path: Path) -> None:
+    figures = played("syncs", quick_path)
+    assert figures["syncs that failed"] >= 40
+    assert figures["cuts"] >= 5000
 
 
 if __name__ == "__main__":

@@ -233,6 +233,7 @@ class Outbox:
                 # What is about to be acted upon may exist in the page cache alone, after a failed fsync.
                 self._sync()
             entries, torn = self._journal.read()
+            self._journal.renew(entries)
             published: list[str] = []
             already_out: list[str] = []
             for entry in entries:
