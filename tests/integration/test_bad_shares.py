@@ -6,15 +6,12 @@ import json
 import os
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
+from tests.integration import hostile
 from tests.worlds import World, break_and_mend, needs_mounts, played
 
-HERE = Path(__file__).parent
-QUICK_WORKER = (str(HERE / "hostile.py"), "worker")  # without TensorFlow
-SHARE = HERE / "bad_share.py"
+SHARE = Path(__file__).with_name("bad_share.py")
 
 
 def _why_no_share() -> str:
@@ -33,11 +30,7 @@ pytestmark = [
 ]
 
 
-def pictures() -> dict[str, bytes]:
-    page = np.full((64, 64), 255, np.uint8)
-    cv2.line(page, (32, 10), (32, 54), 0, 4)
-    data = cv2.imencode(".png", page)[1].tobytes()
-    return {f"{number}.png": data + bytes([number]) for number in range(10)}
+PICTURES = {f"{number}.png": hostile.picture(bytes([number])) for number in range(10)}
 
 
 def shared(tmp_path: Path, which: str, *lines: str) -> str:
@@ -79,7 +72,7 @@ def test_a_share_that_refuses_is_waited_for_and_nobody_is_blamed(tmp_path: Path,
     prepare = shared(tmp_path, which)
     drop = "behind" if which == "inbox" else "inbox"
     world = World(f"echo '{rule}' > rules", ": > rules", f'"{said}"', prepare, drop)
-    break_and_mend(tmp_path, world, pictures(), *QUICK_WORKER)
+    break_and_mend(tmp_path, world, PICTURES, *hostile.WORKER)
     assert (tmp_path / "rules.followed").read_text()
 
 
@@ -107,9 +100,9 @@ def test_a_share_that_stalls_delays_and_the_loop_goes_on_meanwhile(
 ) -> None:
     prepare = shared(tmp_path, which)
     (tmp_path / "ready").mkdir()
-    for name, data in pictures().items():
+    for name, data in PICTURES.items():
         (tmp_path / "ready" / name).write_bytes(data)
-    played(prepare + STALLED, tmp_path, *QUICK_WORKER, RULE=rule, DROP=drop, SEEN=seen)
+    played(prepare + STALLED, tmp_path, *hostile.WORKER, RULE=rule, DROP=drop, SEEN=seen)
     stalled = [json.loads((tmp_path / f"stalled-{turn}").read_text()) for turn in (1, 2, 3)]
     assert [status["state"] for status in stalled] == ["working"] * 3
     written_at_s = [status["written_at_s"] for status in stalled]
@@ -144,9 +137,9 @@ def test_what_another_machine_puts_on_a_share_is_found_without_events(
     """`behind` is the other machine: the kernel sees nothing of what is done there."""
     prepare = shared(tmp_path, "inbox", *lines)
     (tmp_path / "ready").mkdir()
-    for name, data in pictures().items():
+    for name, data in PICTURES.items():
         (tmp_path / "ready" / name).write_bytes(data)
-    played(prepare + SILENT, tmp_path, *QUICK_WORKER)
+    played(prepare + SILENT, tmp_path, *hostile.WORKER)
     status = json.loads((tmp_path / "status.json").read_text())
     assert status["watcher"]["mode"] == mode
     assert status["counts"]["published"] == 10

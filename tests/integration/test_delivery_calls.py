@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -362,17 +362,6 @@ def main() -> None:
         desk = Desk(warm, consumes=False, again=True, durability="full")
         desk.work(nothing)
         print(json.dumps(CAMPAIGNS[options.campaign](Path(folder), everything=options.all)))
-
-
-@pytest.fixture
-def quick_path(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: what is tried here does not depend on a disk's syncs."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as made:
-        yield Path(made)
 
 
 def played(campaign: str, folder: Path, *more: str) -> dict[str, int]:

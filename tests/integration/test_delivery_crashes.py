@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,17 +88,6 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "two mounts, answered anew": {"consumes": False, "again": True, "mounts": 2, "durability": "full"},
     "no syncs and a greedy consumer": {"consumes": True, "again": False, "mounts": 1, "durability": "none"},
 }
-
-
-@pytest.fixture
-def quick_path(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of commits, and no power cut among what is tried."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as made:
-        yield Path(made)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
+from tests.integration import hostile
 from tests.worlds import needs_mounts, played
-
-QUICK_WORKER = (str(Path(__file__).with_name("hostile.py")), "worker")  # without TensorFlow
 
 # `keep` holds the mount while it is away from its place.
 SCENARIO = """
@@ -41,12 +38,10 @@ ls outbox > published
 @needs_mounts
 @pytest.mark.parametrize("which", ["inbox", "outbox"])
 def test_what_is_unmounted_is_waited_for_and_nothing_is_written_below(tmp_path: Path, which: str) -> None:
-    page = np.full((64, 64), 255, np.uint8)
-    cv2.line(page, (32, 10), (32, 54), 0, 4)
-    (tmp_path / "picture.png").write_bytes(cv2.imencode(".png", page)[1].tobytes())
+    (tmp_path / "picture.png").write_bytes(hostile.picture())
     (tmp_path / "config.yaml").write_text("inbox: inbox\noutbox: outbox\nrescan_s: 1\nsettle_s: 0.1\n")
     other = "inbox" if which == "outbox" else "outbox"
-    played(SCENARIO, tmp_path, *QUICK_WORKER, WHICH=which, OTHER=other)
+    played(SCENARIO, tmp_path, *hostile.WORKER, WHICH=which, OTHER=other)
     assert (tmp_path / "hidden-below").read_text() == ""
     published = (tmp_path / "published").read_text().split()
     expected = {"first.png.json", "second.png.json"} | (
