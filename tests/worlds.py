@@ -10,9 +10,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ waited 'grep -q "\\"ready\\"" log'
 eval "$BREAK"
 cp ready/*.png $DROP/
 waited "grep -q \\"$SAID\\" log"
-sleep 2
+sleep 1
 eval "$MEND"
 mended=$(date +%s%N)
 waited 'test "$(ls outbox/done 2>/dev/null | wc -l)" = 10'
@@ -65,6 +66,11 @@ class World:
     said: str
     prepare: str = ":"
     drop: str = "inbox"
+
+
+def kinds(names: Iterable[str], *quick: str) -> list[Any]:
+    """Parameters of a test: those that are not `quick` are left to the long run."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.long) for name in names]
 
 
 def played(script: str, folder: Path, *program: str, timeout_s: float = 280, **more: str) -> None:

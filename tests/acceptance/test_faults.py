@@ -86,6 +86,7 @@ BROKEN_WORLDS = {
 
 
 @needs_mounts
+@pytest.mark.long
 @pytest.mark.parametrize("broken", BROKEN_WORLDS)
 def test_a_broken_world_is_waited_for_and_work_resumes_in_30_s(folders: Path, broken: str) -> None:
     world = BROKEN_WORLDS[broken]

@@ -21,6 +21,7 @@ from typing import Any
 from tests.integration.tracing import CREATE, Call
 
 Status = os.stat_result
+Choices = Callable[[int], list[tuple[str, Callable[["Change"], float]]]]  # by step: which changes persist
 
 
 @dataclass(slots=True)

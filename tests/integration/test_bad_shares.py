@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration import hostile
-from tests.worlds import World, break_and_mend, needs_mounts, played
+from tests.worlds import World, break_and_mend, kinds, needs_mounts, played
 
 SHARE = Path(__file__).with_name("bad_share.py")
 
@@ -66,7 +66,15 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    kinds(
+        FAULTS,
+        "no byte can be staged",
+        "the names in the log cannot be synced",
+        "nothing works in the outbox",
+    ),
+)
 def test_a_share_that_refuses_is_waited_for_and_nobody_is_blamed(tmp_path: Path, fault: str) -> None:
     which, rule, said = FAULTS[fault]
     prepare = shared(tmp_path, which)
@@ -91,6 +99,7 @@ cp outbox/.digit-worker/status.json status.json
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("which", "rule", "drop", "seen"),
     [("outbox", "write staging 5", "inbox", "behind"), ("inbox", "read .png 5", "behind", "outbox")],
