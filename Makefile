@@ -42,7 +42,7 @@ unit: $(DEV) ## Run the fast tests alone (no TensorFlow).
 bench: $(RUNTIME) ## Measure speed beside other ways to do the work (BENCH=--short: three minutes).
 	@$(BIN)/python -m benchmarks.speed $(BENCH)
 
-check: lint types house test ## Everything that CI runs.
+check: lint types house test long ## Everything that CI runs.
 
 lint: $(DEV)
 	@$(BIN)/ruff format --check .

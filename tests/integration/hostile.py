@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from worker import reading
@@ -30,6 +31,16 @@ SLOW = b"*SLOW*"  # half a second, everywhere
 WORKER_ONLY = b"*WORKER-ONLY*"  # kills the worker and leaves the child alone
 CHILD_KILLED = b"*CHILD-KILLED*"  # as by a person or the kernel, in the child alone; later by nobody
 COMMAND = (sys.executable, str(Path(__file__).resolve()), "child")
+
+
+WORKER = (str(Path(__file__).resolve()), "worker")  # quick to start: without TensorFlow
+
+
+def picture(ending: bytes = b"") -> bytes:
+    """A PNG with one stroke, and what comes after its end."""
+    page = np.full((64, 64), 255, np.uint8)
+    cv2.line(page, (32, 10), (32, 54), 0, 4)
+    return cv2.imencode(".png", page)[1].tobytes() + ending
 
 
 def _die(number: int) -> None:

@@ -2,8 +2,9 @@
 
 The model, which asks less of a file system than POSIX lets one hope: `fsync` of a file keeps its bytes, and
 not its name; `fsync` of a folder keeps the names in it that were made, taken away or moved there; `syncfs`
-keeps everything before it. Of the other changes each may persist or not, in any order, a rename as one; a
-file whose bytes were not kept is there, and empty, or holds half of them.
+keeps everything before it; what a sync that failed was to keep, no later one keeps. Of the other changes each
+may persist or not, in any order, a rename as one; a file whose bytes were not kept is there, and empty, or holds
+half of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from tests.integration.tracing import CREATE, Call
 
 Status = os.stat_result
+Choices = Callable[[int], list[tuple[str, Callable[["Change"], float]]]]  # by step: which changes persist
 
 
 @dataclass(slots=True)
@@ -33,6 +35,7 @@ class Change:
     data: bytes = b""
     seen: Status | None = None  # of the file, after the change
     durable_at: int | None = None
+    is_lost: bool = False  # a sync failed that was to keep it: no later one does, whatever it says
 
 
 @dataclass(slots=True)
@@ -83,8 +86,17 @@ class Recorder:
             self._add(Change("rename", number, path, call.target))
         elif call.name in ("fsync", "syncfs", "fdatasync"):
             for change in self.changes:
-                if change.durable_at is None and self._keeps(call, change):
+                if change.durable_at is None and not change.is_lost and self._keeps(call, change):
                     change.durable_at = step
+
+    def lose(self, call: Call) -> None:
+        """Note that a sync failed. What it was to keep, the kernel may have marked clean and forgotten.
+
+        Of a whole file system that is the bytes alone: one that cannot keep names any more turns read-only.
+        """
+        for change in self.changes:
+            if change.durable_at is None and self._keeps(call, change):
+                change.is_lost |= call.name != "syncfs" or change.how == "write"
 
     def _keeps(self, call: Call, change: Change) -> bool:
         if call.name == "syncfs":

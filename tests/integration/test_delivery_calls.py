@@ -2,13 +2,14 @@
 
 Run as a program this file plays one campaign and prints its figures as JSON:
 
-    python -m tests.integration.test_delivery_calls kills|faults|power [--all] [--folder DIR]
+    python -m tests.integration.test_delivery_calls kills|faults|power|syncs [--all] [--folder DIR]
 """
 
 from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import itertools
 import json
 import os
@@ -17,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -190,41 +192,101 @@ def faults(folder: Path, *, everything: bool) -> dict[str, int]:
 def power_cuts(folder: Path, *, everything: bool) -> dict[str, int]:
     """Cut the power before each change, keep every kind of subset of what was not synced, recover, check."""
     figures: Counter[str] = Counter()
+    choices = functools.partial(power.choices, many=12 if everything else 2)
     for consumes, again, mounts in ((True, False, 1), (False, True, 1), (True, False, 2)):
-        here = Path(tempfile.mkdtemp(dir=folder))
-        desk = Desk(here, consumes=False, again=again, durability="full")
-        recorder = power.Recorder(str(here))
-        taken: list[tuple[int, bytes]] = []
-
-        def after(
-            call: Call, desk: Desk = desk, recorder: power.Recorder = recorder, taken: Any = taken,
-            consumes: bool = consumes,
-        ) -> None:  # fmt: skip
-            recorder.note(call)
-            if consumes and call.name.startswith("rename") and call.target.endswith(".json"):
-                data = Path(call.target).read_bytes()
-                taken.append((len(recorder.changes) + 1, data))
-                picture = json.loads(data)["annotated"]
-                for path in [call.target] + ([f"{desk.outbox}/{picture}"] if picture else []):
-                    os.unlink(path)
-                    recorder.take(path)
-
-        def work(desk: Desk = desk, mounts: int = mounts) -> None:
-            if mounts == 2:
-                refuse_renames_out_of_the_inbox()
-            desk.work(nothing)
-
-        watched(work, str(here), after=after)
-        first = next(i for i, change in enumerate(recorder.changes) if change.durable_at != 0)
-        for step in range(first, len(recorder.changes) + 1):
-            known = [data for taken_at, data in taken if taken_at <= step]
-            for name, choose in power.choices(step, 12 if everything else 2):
-                left = power.surviving(recorder.changes, step, choose)
-                problem = _after_the_cut(folder, desk, left, known, mounts=mounts, figures=figures)
-                if problem:
-                    raise AssertionError(f"power cut before change {step}, {name} persists: {problem}")
-        shutil.rmtree(here)
+        _cut_everywhere(folder, figures, Night(consumes, again, mounts), choices)
     return dict(figures)
+
+
+def failed_syncs(folder: Path, *, everything: bool) -> dict[str, int]:
+    """Let each sync in turn fail, go on as the driver does, and cut the power at each change after that."""
+    figures: Counter[str] = Counter()
+    # Each of the 53 syncs is a night of its own: the two extremes, and names without bytes, have to do.
+    choices = functools.partial(_unrandom, many=None if everything else 3)
+    for consumes, again, mounts in ((True, False, 1), (False, True, 1), (True, False, 2)):
+        for number in range(MANY):
+            night = Night(consumes, again, mounts, failing=number)
+            if not _cut_everywhere(folder, figures, night, choices):
+                break
+            figures["syncs that failed"] += 1
+    return dict(figures)
+
+
+def _unrandom(step: int, many: int | None) -> list[tuple[str, Callable[[power.Change], float]]]:
+    return power.choices(step, 0)[:many]
+
+
+@dataclass(slots=True)
+class Night:
+    """One run that the power goes out in: with a consumer or without; `failing` is the sync that fails."""
+
+    consumes: bool
+    again: bool
+    mounts: int
+    failing: int | None = None
+    failed_at: int | None = None  # so many changes were made by then
+    syncs: int = 0
+    taken: list[tuple[int, bytes]] = field(default_factory=list)  # at which change, which record
+
+    def before(self, call: Call, recorder: power.Recorder) -> int:
+        """Refuse the sync whose turn it is."""
+        if call.name not in ("fsync", "syncfs"):
+            return 0
+        self.syncs += 1
+        if self.syncs - 1 != self.failing:
+            return 0
+        self.failed_at = len(recorder.changes)
+        recorder.lose(call)
+        return errno.EIO
+
+    def after(self, call: Call, recorder: power.Recorder, desk: Desk) -> None:
+        """Take a call down, and let the consumer have what it shows."""
+        recorder.note(call)
+        if self.consumes and call.name.startswith("rename") and call.target.endswith(".json"):
+            data = Path(call.target).read_bytes()
+            self.taken.append((len(recorder.changes) + 1, data))
+            picture = json.loads(data)["annotated"]
+            for path in [call.target] + ([f"{desk.outbox}/{picture}"] if picture else []):
+                os.unlink(path)
+                recorder.take(path)
+
+
+def _cut_everywhere(folder: Path, figures: Counter[str], night: Night, choices: power.Choices) -> bool:
+    """Cut one night's run everywhere; whether there was the sync that was to fail."""
+    here = Path(tempfile.mkdtemp(dir=folder))
+    desk = Desk(here, consumes=False, again=night.again, durability="full")
+    recorder = power.Recorder(str(here))
+    answers = {name: desk.read(name) for name in DROPS}
+
+    def work() -> None:
+        if night.mounts == 2:
+            refuse_renames_out_of_the_inbox()
+        if night.failing is None:
+            desk.work(nothing)
+        else:
+            persists(desk, answers, 4)
+
+    watched(
+        work,
+        str(here),
+        lambda call: night.before(call, recorder),
+        lambda call: night.after(call, recorder, desk),
+    )
+    if night.failing is None:
+        first = next(i for i, change in enumerate(recorder.changes) if change.durable_at != 0)
+    elif night.failed_at is None:
+        return False
+    else:
+        first = night.failed_at
+    for step in range(first, len(recorder.changes) + 1):
+        known = [data for taken_at, data in night.taken if taken_at <= step]
+        for name, choose in choices(step):
+            left = power.surviving(recorder.changes, step, choose)
+            problem = _after_the_cut(folder, desk, left, known, mounts=night.mounts, figures=figures)
+            if problem:
+                raise AssertionError(f"{night}: power cut before change {step}, {name} persists: {problem}")
+    shutil.rmtree(here)
+    return True
 
 
 def _after_the_cut(
@@ -283,7 +345,12 @@ def _picture_of(record: str) -> bytes:
     return b"picture of " + record.removesuffix(".json").encode()
 
 
-CAMPAIGNS: dict[str, Callable[..., dict[str, int]]] = {"kills": kills, "faults": faults, "power": power_cuts}
+CAMPAIGNS: dict[str, Callable[..., dict[str, int]]] = {
+    "kills": kills,
+    "faults": faults,
+    "power": power_cuts,
+    "syncs": failed_syncs,
+}
 
 
 def main() -> None:
@@ -301,17 +368,6 @@ def main() -> None:
         desk = Desk(warm, consumes=False, again=True, durability="full")
         desk.work(nothing)
         print(json.dumps(CAMPAIGNS[options.campaign](Path(folder), everything=options.all)))
-
-
-@pytest.fixture
-def quick_path(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: what is tried here does not depend on a disk's syncs."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as made:
-        yield Path(made)
 
 
 def played(campaign: str, folder: Path, *more: str) -> dict[str, int]:
@@ -344,8 +400,17 @@ def test_any_call_may_be_refused_and_the_work_is_done_afterwards(quick_path: Pat
 
 
 @pytest.mark.skipif(bool(tracing.why_not()), reason=tracing.why_not() or "children can be watched")
+@pytest.mark.long
 def test_a_power_cut_anywhere_loses_nothing_and_shows_nothing_else(quick_path: Path) -> None:
     assert played("power", quick_path)["cuts"] >= 300
+
+
+@pytest.mark.skipif(bool(tracing.why_not()), reason=tracing.why_not() or "children can be watched")
+@pytest.mark.long
+def test_any_sync_may_fail_before_a_power_cut(quick_path: Path) -> None:
+    figures = played("syncs", quick_path)
+    assert figures["syncs that failed"] >= 40
+    assert figures["cuts"] >= 3000
 
 
 if __name__ == "__main__":

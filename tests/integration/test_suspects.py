@@ -6,7 +6,6 @@ a model that needs no TensorFlow.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -17,24 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
-HOSTILE = Path(__file__).with_name("hostile.py")
-_spec = importlib.util.spec_from_file_location("hostile", HOSTILE)
-assert _spec is not None
-assert _spec.loader is not None
-hostile = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(hostile)
+from tests.integration import hostile
 
+ROOT = Path(__file__).parents[2]
 GOOD = [f"good-{number}.png" for number in range(10)]
-
-
-def picture() -> bytes:
-    page = np.full((64, 64), 255, np.uint8)
-    cv2.line(page, (32, 10), (32, 54), 0, 4)
-    return cv2.imencode(".png", page)[1].tobytes()
 
 
 class Shop:
@@ -54,14 +41,14 @@ class Shop:
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(HOSTILE), "worker", "run", "--config", str(self.config), *arguments],
+                [sys.executable, *hostile.WORKER, "run", "--config", str(self.config), *arguments],
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": str(HOSTILE.parents[2])},
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
         return self.process
 
     def drop(self, name: str, ending: bytes = b"") -> None:
-        (self.inbox / name).write_bytes(picture() + ending)
+        (self.inbox / name).write_bytes(hostile.picture(ending))
 
     def record(self, name: str) -> dict[str, Any] | None:
         try:
@@ -185,7 +172,7 @@ def test_a_reload_reaches_the_trials(tmp_path: Path) -> None:
     shop = Shop(tmp_path, trial_limit_s=300)
     (shop.outbox / ".digit-worker").mkdir()
     aside = tmp_path / "hangs.png"
-    aside.write_bytes(picture() + hostile.HANG)
+    aside.write_bytes(hostile.picture() + hostile.HANG)
     seen = aside.lstat()
     entry = f"{seen.st_ino} {seen.st_size} {seen.st_mtime_ns} 0 hangs.png".encode()
     (shop.outbox / ".digit-worker/in-work").write_bytes(b"\0\0B\x001\0" + entry + b"\0\0")

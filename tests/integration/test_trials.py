@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -13,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
+from tests.integration import hostile
 from worker.intake.arrivals import Arrival, Kind
 from worker.outcome import Outcome
 from worker.reading import ReadingSettings
@@ -27,22 +25,9 @@ from worker.service.trials import Finding, Trials, Verdict
 from worker.vision.decoding import Limits
 from worker.vision.normalization import NormalizerSettings
 
-HOSTILE = Path(__file__).with_name("hostile.py")
-_spec = importlib.util.spec_from_file_location("hostile", HOSTILE)
-assert _spec is not None
-assert _spec.loader is not None
-hostile = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(hostile)
-
 READING = ReadingSettings(
     Limits(1_000_000, 1_000_000), NormalizerSettings(), 1.0, Thresholds(0.9, 0.5), "all", 1000
 )
-
-
-def picture() -> bytes:
-    page = np.full((64, 64), 255, np.uint8)
-    cv2.line(page, (32, 10), (32, 54), 0, 4)
-    return cv2.imencode(".png", page)[1].tobytes()
 
 
 class Court:
@@ -57,7 +42,7 @@ class Court:
 
     def submit(self, name: str, ending: bytes = b"") -> None:
         path = self.folder / name
-        path.write_bytes(picture() + ending)
+        path.write_bytes(hostile.picture(ending))
         seen = path.lstat()
         self.trials.submit(
             Arrival(
@@ -207,7 +192,7 @@ def test_a_child_that_cannot_be_started_convicts_nobody(tmp_path: Path) -> None:
 
 def test_a_picture_that_is_gone_or_changed_meanwhile_gets_no_record(court: Court) -> None:
     court.submit("bad.png", hostile.SEGFAULT)
-    (court.folder / "bad.png").write_bytes(picture() + b"another" + hostile.SEGFAULT)
+    (court.folder / "bad.png").write_bytes(hostile.picture() + b"another" + hostile.SEGFAULT)
     verdict = court.verdicts(1)["bad.png"]
     assert not isinstance(verdict.answer, Outcome)
 
@@ -230,7 +215,7 @@ def test_the_child_ends_with_the_worker_however_that_ends(tmp_path: Path) -> Non
         "print(court.child(), flush=True)\n"
         "time.sleep(60)\n"
     )
-    paths = [str(HOSTILE.parent), str(HOSTILE.parents[2])]
+    paths = [str(Path(hostile.__file__).parent), str(Path(__file__).parents[2])]
     environment: dict[str, Any] = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     with subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, env=environment

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,46 @@ def test_an_empty_placeholder_is_filled_later(doorway: Doorway) -> None:
     doorway.run_until(lambda: bool(doorway.answered))
     doorway.run_for(0.5)
     assert sizes(doorway) == {"later.png": 4}
+
+
+QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
+MOVE_ALL = (
+    "import os, sys; [os.rename(entry, sys.argv[2] + '/' + entry.name) for entry in os.scandir(sys.argv[1])]"
+)
+
+
+@contextmanager
+def queue_of(events: int) -> Iterator[None]:
+    """The kernel drops what comes after so many queued events, for whoever begins to watch meanwhile."""
+    before = QUEUE.read_text()
+    QUEUE.write_text(str(events))
+    try:
+        yield
+    finally:
+        QUEUE.write_text(before)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not os.access(QUEUE, os.W_OK), reason=f"needs root, and that {QUEUE} may be written")
+def test_twenty_thousand_files_through_a_queue_of_64_events(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "source").mkdir()
+    for number in range(20_000):
+        (tmp_path / "source" / f"{number}.png").write_bytes(END)
+    doorway = Doorway(tmp_path / "inbox")
+    with queue_of(64):  # of the whole machine, so for a moment alone
+        doorway.watcher.start()
+    try:
+        doorway.turn()
+        mover = subprocess.Popen([sys.executable, "-c", MOVE_ALL, tmp_path / "source", doorway.root])
+        doorway.run_until(lambda: len(doorway.answered) >= 20_000, 180)
+        assert mover.wait(10) == 0
+        doorway.run_for(0.5)
+        assert len(sizes(doorway)) == 20_000
+        assert doorway.watcher.overflows > 0
+        assert doorway.watcher.is_alive()
+    finally:
+        doorway.watcher.stop()
 
 
 @pytest.mark.long

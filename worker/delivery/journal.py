@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,17 +155,27 @@ class Journal:
 
     def seal(self, entry: Entry) -> None:
         """Put the draft in its place: from here on, what it says is going to happen."""
-        path = self._path(entry.number)
-        self._on_step("seal entry")
-        os.rename(path + _DRAFT, path)
+        self._put_in_place(entry)
         if self._durable:
-            self._on_step("sync journal")
-            sync_folder(self._folder)
+            self._sync()
 
     def write(self, entry: Entry) -> None:
         """Draft and seal in one; takes the place of an entry with the same number."""
         self.draft(entry, sync=self._durable)
         self.seal(entry)
+
+    def renew(self, entries: Sequence[Entry]) -> None:
+        """Make sure that entries that are there survive a power cut, before they are acted upon.
+
+        The sync that was to keep them may have failed, in this process or the one before. One that is repeated
+        may say yes without having kept anything, so they are written anew.
+        """
+        if self._durable and entries:
+            for entry in entries:
+                self.draft(entry, sync=True)
+            for entry in entries:
+                self._put_in_place(entry)
+            self._sync()
 
     def clear(self, number: int) -> None:
         """Forget an entry. Not synced: an entry that comes back after a power cut finds nothing to do."""
@@ -195,6 +205,15 @@ class Journal:
                     os.rename(path, path + _TORN)
                     torn.append(name)
         return entries, torn
+
+    def _put_in_place(self, entry: Entry) -> None:
+        path = self._path(entry.number)
+        self._on_step("seal entry")
+        os.rename(path + _DRAFT, path)
+
+    def _sync(self) -> None:
+        self._on_step("sync journal")
+        sync_folder(self._folder)
 
     def _path(self, number: int) -> str:
         return f"{self._folder}/{number:020d}{_ENDING}"

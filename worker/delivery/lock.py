@@ -62,10 +62,11 @@ class FolderLock:
         """
         if self.still_holds():
             return
+        # The one that is gone is let go first: held open, its file system could not be repaired.
+        self.release()
         if self._is_bare_mount_point():
             cause = "it lies on another file system than before and was never used: is it mounted?"
             raise WorldError(f"using {self._folder}", OSError(errno.ENODEV, cause))
-        self.release()
         try:
             self.acquire()
         except FoldersError as error:
@@ -74,9 +75,10 @@ class FolderLock:
 
     def release(self) -> None:
         """Give the lock up. The file stays: removing it would let two workers lock two files of one name."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            with contextlib.suppress(OSError):  # of a share that is dead; the descriptor is gone all the same
+                os.close(fd)
 
     def still_holds(self) -> bool:
         """Whether the folder at this path is still the one that was locked: not removed, not mounted over."""

@@ -218,9 +218,7 @@ class Outbox:
 
     def close(self) -> None:
         """Let go of the outbox, so that it can be unmounted; `recover` takes it up again."""
-        if self._outbox_fd is not None:
-            os.close(self._outbox_fd)
-            self._outbox_fd = None
+        self._let_go()
         self._needs_recovery = True
 
     def recover(self) -> RecoveryReport:
@@ -235,6 +233,7 @@ class Outbox:
                 # What is about to be acted upon may exist in the page cache alone, after a failed fsync.
                 self._sync()
             entries, torn = self._journal.read()
+            self._journal.renew(entries)
             published: list[str] = []
             already_out: list[str] = []
             for entry in entries:
@@ -458,9 +457,7 @@ class Outbox:
         # A setgid bit and default ACLs are inherited here too, so published files get the outbox's group.
         for folder in (self._staging, f"{self._hidden}/journal"):
             make_folder(folder, 0o700)
-        if self._outbox_fd is not None:
-            os.close(self._outbox_fd)
-            self._outbox_fd = None
+        self._let_go()
         self._outbox_fd = os.open(self._staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         with contextlib.suppress(OSError):
             self._name_limit_bytes = min(NAME_LIMIT_BYTES, os.pathconf(self._outbox, "PC_NAME_MAX"))
@@ -469,6 +466,12 @@ class Outbox:
         self._finished = []
         self._stuck = {}
         self._stuck_sources = {}
+
+    def _let_go(self) -> None:
+        fd, self._outbox_fd = self._outbox_fd, None
+        if fd is not None:
+            with contextlib.suppress(OSError):  # of a share that is dead; the descriptor is gone all the same
+                os.close(fd)
 
     @contextlib.contextmanager
     def _world(self, during: str) -> Iterator[None]:

@@ -238,7 +238,8 @@ class Counts:
     Always `seen == finished + vanished + waiting + in_work`. `finished` counts answers, so what is stuck
     is among them. `ready`, `held` and `aside` are parts of `waiting`. `foreign` files, `linked_folders` and
     `blocked` folders are those of the last scan. `unannounced` files were found by a scan after the first
-    one, and no event has ever told of them: where they keep coming, events are not to be trusted.
+    one while events were to be expected, and none has ever told of them: where they keep coming, events are
+    not to be trusted.
     """
 
     seen: int
@@ -260,6 +261,7 @@ class Intake:
 
     `now_s` is the caller's monotonic clock, `clock` the time of day (seconds since the epoch). A scan asks
     for at most `lease_limit` files whether a writer is left; the others wait until they have settled.
+    `expects_events` is false while nobody tells of files, so that what a scan finds surprises nobody.
     """
 
     def __init__(
@@ -285,6 +287,7 @@ class Intake:
         self._in_work = self._held = self._aside = self._unannounced = 0
         self._foreign = self._linked_folders = 0
         self.blocked: dict[str, BlockedFolder] = {}
+        self.expects_events = True
 
     # What the driver tells
 
@@ -323,13 +326,14 @@ class Intake:
         self._scans += 1
         self._leases_left = self._lease_limit
         walk = self._folder.walk()
+        is_announced = self._scans == 1 or not self.expects_events
         for name, inode in walk.pictures():
             entry = self._entries.get(name)
             if entry is not None:
                 entry.scan = self._scans
                 if entry.sight.inode == inode and entry.state not in (_State.HELD, _State.STUCK):
                     continue
-            self._meet(name, now_s, is_announced=self._scans == 1)
+            self._meet(name, now_s, is_announced=is_announced)
         self.blocked = walk.blocked
         self._foreign, self._linked_folders = walk.foreign, walk.linked_folders
         self._miss(now_s)

@@ -160,6 +160,7 @@ def _driver(
         return None
     inbox = Inbox(settings.inbox, IgnoreRules(settings.ignore), liveness.beat)
     intake = Intake(inbox, settle_rule(settings))
+    intake.expects_events = watcher.mode == "inotify"
     figures = Figures(settings)
     stack.callback(figures.close)
     figures.serve()

@@ -361,12 +361,18 @@ class Driver:
         """Watch the folder that is the inbox now, and own it: it may have been removed and made again."""
         self._own_the_folders()
         self._watcher.restart()
+        self._intake.expects_events = self._watcher.mode == "inotify"
         self._log.warning("watcher_restarted", mode=self._watcher.mode)
 
     def _own_the_folders(self) -> None:
         """Hold the locks of the folders that are there now, which may not be those of the start."""
-        for lock in self._locks:
-            lock.ensure()
+        try:
+            for lock in self._locks:
+                lock.ensure()
+        except WorldError:
+            # Nothing of a folder that is gone stays open: its file system may have to be repaired.
+            self._liveness.result_of(self._delivery_thread.submit(self._outbox.close))
+            raise
 
     def _outbox_is_well(self) -> None:
         self._own_the_folders()

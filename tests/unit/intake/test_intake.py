@@ -477,6 +477,18 @@ def test_what_no_event_told_of_is_counted_until_one_does(desk: Desk, intake: Int
     assert intake.counts.unannounced == 1
 
 
+def test_where_nobody_tells_of_files_what_a_scan_finds_is_no_surprise(desk: Desk, intake: Intake) -> None:
+    intake.scan(0.0)
+    intake.expects_events = False  # the inbox is polled
+    desk.put("a.png")
+    intake.scan(1.0)
+    assert (intake.counts.seen, intake.counts.unannounced) == (1, 0)
+    intake.expects_events = True
+    desk.put("b.png")
+    intake.scan(2.0)
+    assert intake.counts.unannounced == 1
+
+
 def test_hints_of_a_folder_find_what_lies_in_it(desk: Desk, intake: Intake) -> None:
     desk.put("x/a.png")
     desk.put("y/b.png")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
-from worker.intake.arrivals import Arrival, IgnoreRules, Kind, SettleRule, Sight
+from tests.unit.service.folder import Folder
+from worker.intake.arrivals import Arrival, Kind, SettleRule, Sight
 from worker.intake.queue import Intake
 from worker.outcome import Outcome, Status
 from worker.reading import Answer, NotYet
@@ -17,43 +18,6 @@ from worker.reasons import Reason, ReasonCode
 from worker.service.dock import OTHERS_FIRST, VOID_TRIES, CarefulReader, Dock
 from worker.service.ledger import Ledger
 from worker.service.trials import Finding, Trials, Verdict
-
-
-class Folder:
-    """An inbox in memory."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, Sight] = {}
-
-    def put(self, name: str) -> None:
-        inode = len(self.files) + 1
-        self.files[name] = Sight(Kind.FILE, 1, inode, 10, 5, inode)
-
-    def walk(self) -> Any:
-        return _Walk(self.files)
-
-    def look(self, name: str) -> Sight | None:
-        return self.files.get(name)
-
-    def has_writer(self, name: str, sight: Sight) -> bool | None:
-        return False
-
-    def is_blocked(self, name: str, sight: Sight) -> bool:
-        return False
-
-    def change_ignore(self, ignore: IgnoreRules) -> None:
-        pass
-
-
-class _Walk:
-    foreign = linked_folders = 0
-
-    def __init__(self, files: dict[str, Sight]) -> None:
-        self.blocked: dict[str, Any] = {}
-        self._files = files
-
-    def pictures(self, below: str = "") -> list[tuple[str, int]]:
-        return [(name, sight.inode) for name, sight in self._files.items()]
 
 
 class FakeTrials:
