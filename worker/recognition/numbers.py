@@ -37,6 +37,7 @@ LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
 STORM_FROM = 24  # marks; where half of so many are no sure digits, the page is no page of digits
 BAR_COUNTS = 0.3
 TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
+NEVER_SURER = 1e-4  # where two opinions meet, neither counts as more certain than that
 READINGS = 8  # kept of a line, the best first
 
 
@@ -243,18 +244,23 @@ def _seconded(edges: Sequence[Edge], ladder: Ladder, frames: Frames, weights: We
     at[0], at[-1] = 0, len(frames)
     spans = sorted({(edge.first, edge.last) for edge in edges})
     heard = evidence(frames.log_probabilities, [(at[first], at[last]) for first, last in spans])
-    rows = dict(zip(spans, weights.transcriber * heard, strict=True))
+    rows = dict(zip(spans, weights.transcriber * _humble(heard), strict=True))
+    looked = weights.classifier * _humble(np.array([[*edge.digits, edge.nothing] for edge in edges]))
+    both = [row + rows[edge.first, edge.last] for edge, row in zip(edges, looked, strict=True)]
     return [
         replace(
             edge,
-            digits=tuple(
-                float(p)
-                for p in weights.classifier * np.array(edge.digits) + rows[edge.first, edge.last][:BLANK]
-            ),
-            nothing=weights.classifier * edge.nothing + float(rows[edge.first, edge.last][BLANK]),
+            digits=tuple(row[:DIGITS].tolist()),
+            nothing=float(row[BLANK]) if edge.nothing > NEVER else NEVER,
         )
-        for edge in edges
+        for edge, row in zip(edges, both, strict=True)
     ]
+
+
+def _humble(log_probabilities: Floats) -> Floats:
+    """Rows of log-probabilities in which nothing is as good as ruled out: no opinion may silence the other."""
+    best = log_probabilities.max(axis=1, keepdims=True, initial=-np.inf)
+    return np.asarray(np.logaddexp(log_probabilities, best + math.log(NEVER_SURER)))
 
 
 def _fused(edge: Edge, row: Floats) -> Floats:

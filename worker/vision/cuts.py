@@ -97,7 +97,8 @@ def add_seams(ink: Float, seams: list[Seam], hints: Sequence[float]) -> list[Sea
         window = mass[first : min(width - 1, round(hint) + reach) + 1]
         if window.size == 0:
             continue
-        column = first + int(window.argmin())
+        off = np.abs(np.arange(first, first + len(window)) - hint)
+        column = first + int((window + 1e-3 * off).argmin())  # of equal ones the nearest
         crossed = float(mass[column]) / height
         found.append(Seam(np.full(height, column, np.int64), crossed))
     if len(found) == len(seams):

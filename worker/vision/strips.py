@@ -88,6 +88,7 @@ class Band:
 def band_of(boxes: Sequence[Box], height: float, step: int = 1) -> Band:
     """The band in which marks with these `boxes` (page pixels) stand, digits being `height` high."""
     tall = [box for box in boxes if box.height >= 0.6 * height] or list(boxes)
+    tall = sorted(tall, key=lambda box: box.x + box.right)
     x = np.array([(box.x + box.right) / 2 for box in tall], np.float64) / step
     y = np.array([(box.y + box.bottom) / 2 for box in tall], np.float64) / step
     high = height / step

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
+from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX, Frames
 from worker.recognition.numbers import (
     READINGS,
     STORM_FROM,
     TURNED_FROM,
     Doubt,
+    doubt_of,
     everything,
     find_doubt,
     is_poor,
@@ -22,6 +24,7 @@ from worker.recognition.numbers import (
 )
 from worker.vision.candidates import Candidate, Ladder
 from worker.vision.page import Box
+from worker.vision.strips import DIGIT_PX, MARGIN, Band
 
 LABELS = 13
 EMPTY = np.zeros((0, LABELS))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from worker.recognition.decision import FRAGMENT, OTHER, SEVERAL, Thresholds, Verdict
+from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX
 from worker.recognition.numbers import STORM_FROM
 from worker.recognition.recognizer import Knowledge, recognize
 from worker.vision.candidates import MAX_CANDIDATES
@@ -173,10 +176,14 @@ def test_spread_only_spreads() -> None:
     assert [verdict.text for verdict in spread] == [verdict.text for verdict in _read(*sheets)]
 
 
-def test_a_storm_of_scraps_reads_as_nothing_and_costs_little() -> None:
+def _scraps(count: int) -> list[Mark]:
     scrap = np.ones((9, 9), np.float32)
     scrap[3:6, 3:6] = 0
-    marks = [Mark(Box(20 * (i % 20), 20 * (i // 20), 9, 9), scrap) for i in range(8 * STORM_FROM)]
+    return [Mark(Box(20 * (i % 20), 20 * (i // 20), 9, 9), scrap) for i in range(count)]
+
+
+def test_a_storm_of_scraps_reads_as_nothing_and_costs_little() -> None:
+    marks = _scraps(8 * STORM_FROM)
     classifier = KnowsItsTiles()
     (verdict,) = recognize([_sheet(marks)], classifier, KNOWLEDGE)
     assert not verdict.is_read
@@ -203,3 +210,60 @@ def test_digits_that_touch_and_could_not_be_cut_are_never_missing_silently(
     (verdict,) = _read(_sheet([*_number("7", 20, 40), _touching("24", 120, 40), *_number("5", 320, 40)]))
     assert not verdict.is_read
     assert verdict.confidence < 0.5
+
+
+class Hears:
+    """Hears the same frames in every strip: so many of each label, as a share of the strip."""
+
+    def __init__(self, labels: str) -> None:
+        self._labels = labels
+        self.strips = 0
+
+    def frames(self, strips: Sequence[Float]) -> list[npt.NDArray[np.float64]]:
+        self.strips += len(strips)
+        found = []
+        for strip in strips:
+            count = strip.shape[1] // FRAME_PX
+            rows = np.full((count, FRAME_LABELS), np.log(0.001))
+            for frame in range(count):
+                label = self._labels[frame * len(self._labels) // count]
+                rows[frame, BLANK if label == "-" else int(label)] = np.log(0.99)
+            found.append(rows)
+        return found
+
+
+def _hear(labels: str, *sheets: Sheet) -> tuple[list[Verdict], Hears]:
+    transcriber = Hears(labels)
+    return recognize(sheets, KnowsItsTiles(), KNOWLEDGE, transcriber=transcriber), transcriber
+
+
+def test_a_lone_sign_is_the_classifiers_alone() -> None:
+    (verdict,), transcriber = _hear("-7-", _sheet(_number("3", 60, 100)))
+    assert (verdict.text, transcriber.strips) == ("3", 0)
+
+
+def test_a_line_of_several_is_read_by_both() -> None:
+    (verdict,), transcriber = _hear("--2---5--", _sheet(_number("25", 60, 100)))
+    assert (verdict.text, transcriber.strips) == ("25", 1)
+    assert verdict.confidence > 0.9
+
+
+def test_what_only_one_of_them_reads_stays_in_doubt() -> None:
+    (verdict,), _ = _hear("--2---8--", _sheet(_number("25", 60, 100)))
+    assert verdict.digits[0].confidence > 0.99
+    assert verdict.digits[1].confidence < 0.95
+
+
+def test_a_line_is_heard_the_same_beside_others() -> None:
+    one, other = _sheet(_number("25", 60, 100)), _sheet(_number("314", 60, 100))
+    together, _ = _hear("--2---5--", one, other)
+    alone = [_hear("--2---5--", sheet)[0][0] for sheet in (one, other)]
+    assert [verdict.text for verdict in together] == [verdict.text for verdict in alone]
+    for one_of_two, lone in zip(together, alone, strict=True):
+        assert one_of_two.confidence == pytest.approx(lone.confidence)
+
+
+def test_a_storm_is_not_heard_at_all() -> None:
+    verdicts, transcriber = _hear("-1-", _sheet(_scraps(8 * STORM_FROM)))
+    assert transcriber.strips == 0
+    assert not verdicts[0].is_read

@@ -39,9 +39,10 @@ def _strip(width: int, seed: int = 0) -> Floats:
 
 
 def _whole(strip: Floats) -> npt.NDArray[np.float64]:
-    logits = LooksAround().run(strip[None, ..., None]).reshape(-1, FRAME_LABELS).astype(np.float64)
+    logits = np.asarray(LooksAround().run(strip[None, ..., None]).reshape(-1, FRAME_LABELS), np.float64)
     logits -= logits.max(axis=1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return logits
 
 
 @pytest.mark.parametrize("width", [16, WINDOW_PX - 16, WINDOW_PX, WINDOW_PX + 16, 352, 368, 1024])

@@ -134,7 +134,7 @@ def test_a_hint_makes_candidates_where_ink_suggests_none() -> None:
     mark = Mark(Box(100, 10, 60, 40), ink)
     assert climb([mark], {0}, ()).candidates == ()
     ladder = climb([mark], {0}, (), {0: [130.0]})
-    assert [(one.box.x, one.box.right) for one in ladder.candidates] == [(100, 126), (126, 160)]
+    assert [(one.box.x, one.box.right) for one in ladder.candidates] == [(100, 130), (130, 160)]
 
 
 def test_a_hint_beside_a_seam_adds_nothing() -> None:
