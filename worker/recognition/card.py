@@ -41,6 +41,9 @@ Tiles = npt.NDArray[np.float32]
 Logits = npt.NDArray[np.float32]
 
 
+Weight = Annotated[float, Field(gt=0, le=2)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -112,13 +115,14 @@ class TranscriberPart(_Part):
 
     `answers` is its self-test: what it says of known windows, (n, 11), the mean logits of the ten digits and of
     none, `tolerance` how far an engine may be off, relative where they are larger than 1. `weights` say how much
-    the classifier's log-probabilities count, and its own, where both speak of a line; `chosen_on` why these.
+    the classifier's log-probabilities count, its own, and the classifier's on parts that were cut out, where both
+    speak of a line; `chosen_on` why these.
     """
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     answers: Annotated[list[list[float]], Field(min_length=1)]
     tolerance: Annotated[float, Field(gt=0)] = SELF_TEST_TOLERANCE
-    weights: tuple[Annotated[float, Field(gt=0, le=2)], Annotated[float, Field(gt=0, le=2)]] = (0.7, 0.7)
+    weights: tuple[Weight, Weight, Weight] = (0.7, 0.7, 0.4)
     chosen_on: str = "default, not chosen for this network"
     litert: LiteRtForm | None = None
     training: TrainingRun | None = None

@@ -45,11 +45,13 @@ READINGS = 8  # kept of a line, the best first
 class Weights:
     """How much the log-probabilities of the classifier and of the transcriber count where both speak of a line.
 
-    They look at the same ink: less than two independent witnesses would.
+    They look at the same ink: less than two independent witnesses would. What the classifier says of a part cut
+    out of a mark counts `cut`: it was drawn by scissors, not by a hand.
     """
 
     classifier: float = 0.7
     transcriber: float = 0.7
+    cut: float = 0.4
 
 
 EQUAL = Weights()
@@ -219,7 +221,8 @@ def search(
         )
     nodes = ladder.starts[-1] + 1
     if frames is not None:
-        edges = _seconded(edges, ladder, frames, weights)
+        is_cut = [False] * len(boxes) + [not candidate.is_joined for candidate in ladder.candidates]
+        edges = _seconded(edges, is_cut, ladder, frames, weights)
     rows = {edge.tag: edge for edge in edges}
     paths = best_paths(edges, nodes, READINGS)
     shares, total = posteriors(edges, nodes)
@@ -238,14 +241,17 @@ def search(
     return [(signs(path), math.exp(min(0.0, path.score - total))) for path in paths]
 
 
-def _seconded(edges: Sequence[Edge], ladder: Ladder, frames: Frames, weights: Weights) -> list[Edge]:
+def _seconded(
+    edges: Sequence[Edge], is_cut: Sequence[bool], ladder: Ladder, frames: Frames, weights: Weights
+) -> list[Edge]:
     """The edges with what the transcriber says of the frames between their nodes."""
     at = [min(len(frames), max(0, round(frames.frame_at(x)))) for x in ladder.columns]
     at[0], at[-1] = 0, len(frames)
     spans = sorted({(edge.first, edge.last) for edge in edges})
     heard = evidence(frames.log_probabilities, [(at[first], at[last]) for first, last in spans])
     rows = dict(zip(spans, weights.transcriber * _humble(heard), strict=True))
-    looked = weights.classifier * _humble(np.array([[*edge.digits, edge.nothing] for edge in edges]))
+    own_weights = np.where(is_cut, weights.cut, weights.classifier)[:, None]
+    looked = own_weights * _humble(np.array([[*edge.digits, edge.nothing] for edge in edges]))
     both = [row + rows[edge.first, edge.last] for edge, row in zip(edges, looked, strict=True)]
     return [
         replace(

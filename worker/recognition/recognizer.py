@@ -38,6 +38,7 @@ Floats = npt.NDArray[np.float64]
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 TURN_GAIN = 0.2  # of legibility: a page is not turned for less
 TURNS_TRIED = 3  # quarters
+LONE = False
 SAMPLE = 24  # marks of a page that say how it lies
 
 
@@ -68,6 +69,7 @@ class _Look:
     marks: Line
     rows: Floats
     doubt: Doubt
+    hears: bool  # whether the transcriber is to be asked
     frames: Frames | None = None
     hints: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
@@ -116,8 +118,9 @@ def recognize(
             continue
         for n, (line, own) in enumerate(zip(sheet.lines, rows, strict=True)):
             doubt = find_doubt([tile.box for tile in line.tiles], own)
-            if doubt or (transcriber is not None and len(line.tiles) > 1):
-                looks.append(_Look(s, n, line, own, doubt))
+            hears = transcriber is not None and _is_for_transcriber(own, knowledge.thresholds)
+            if doubt or hears:
+                looks.append(_Look(s, n, line, own, doubt, hears))
     eyes = _Eyes(classifier, transcriber, knowledge, spread)
     for look, readings in zip(looks, _second_look(looks, sheets, eyes), strict=True):
         signs[look.sheet][look.line] = readings[0][0]
@@ -146,7 +149,7 @@ def _second_look(
 
 def _heard(looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes) -> list[_Look]:
     """The looks with what the transcriber says of their lines, and what is to be tried because of it."""
-    chosen = [look for look in looks if _is_for_transcriber(look)] if eyes.transcriber is not None else []
+    chosen = [look for look in looks if look.hears]
     if not chosen or eyes.transcriber is None:
         return list(looks)
     strips = list(eyes.spread(lambda look: _strip(look, sheets[look.sheet]), chosen))
@@ -161,11 +164,20 @@ def _heard(looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes) -> list
     ]
 
 
-def _is_for_transcriber(look: _Look) -> bool:
-    """Whether a line may hold several digits: several signs, or one that may be several."""
-    if look.rows.shape[1] <= SEVERAL:
+def _is_for_transcriber(rows: Floats, thresholds: Thresholds) -> bool:
+    """Whether a second opinion on a line is worth its cost: it has several signs, or one that leaves doubt.
+
+    A lone sign that is hardly a digit stays what it is: among digits it might have passed for one.
+    """
+    if rows.shape[1] <= SEVERAL:
         return False
-    return len(look.marks.tiles) > 1 or float(look.rows[0, SEVERAL]) > MAYBE_SEVERAL
+    if len(rows) > 1 or float(rows[0, SEVERAL]) > MAYBE_SEVERAL:
+        return True
+    return (
+        LONE
+        and float(rows[0, :DIGITS].sum()) >= thresholds.digit
+        and float(rows[0, :DIGITS].max()) < thresholds.accept
+    )
 
 
 def _strip(look: _Look, sheet: Sheet) -> tuple[Band, npt.NDArray[np.float32]]:
@@ -188,7 +200,9 @@ def _fit(
         if rule is None or not knows_parts or is_storm(firsts[s]) or rule.matches(_digits_of(signs[s])):
             continue
         for n, (line, own) in enumerate(zip(sheet.lines, _by_lines(sheet, firsts[s]), strict=True)):
-            looks.append(_Look(s, n, line, own, everything([tile.box for tile in line.tiles], own)))
+            everywhere = everything([tile.box for tile in line.tiles], own)
+            hears = eyes.transcriber is not None and _is_for_transcriber(own, eyes.knowledge.thresholds)
+            looks.append(_Look(s, n, line, own, everywhere, hears))
     readings = _second_look(looks, sheets, eyes)
     for s in sorted({look.sheet for look in looks}):
         own_readings = [found for look, found in zip(looks, readings, strict=True) if look.sheet == s]

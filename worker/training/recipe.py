@@ -31,7 +31,7 @@ BATCH_TILES = 128
 LINES = 280_000
 LINE_EPOCHS = 2.6
 HELD_OUT_LINES = 8_000
-PAGES_OF_NUMBERS = 1_500  # held out, to weigh the two networks by
+PAGES_OF_NUMBERS = 1_000  # held out, to weigh the two networks by
 
 
 def train_digits(
@@ -120,7 +120,7 @@ def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int) -> Bundle:
     known = Knowledge(NormalizerSettings(), card.temperature, thresholds)
     drawn = draw_pages(held_out, seed + 4, pages)
     weights, why = fit_weights(drawn, model, model.transcriber, known)
-    chosen = (weights.classifier, weights.transcriber)
+    chosen = (weights.classifier, weights.transcriber, weights.cut)
     chosen_part = part.model_copy(update={"weights": chosen, "chosen_on": why})
     write_card(bundle.path, card.model_copy(update={"transcriber": chosen_part}))
     print(f"weights {chosen}: {why}", file=sys.stderr)

@@ -17,7 +17,9 @@ from worker.training.written_lines import LineWriter, WrittenPage
 from worker.vision.page import Page
 from worker.vision.sheet import sheet_of
 
-TRIED = (0.4, 0.55, 0.7, 0.85, 1.0)
+# What the classifier counts beside a transcriber that counts 1, on whole marks and on parts cut out of them.
+RATIOS = tuple(itertools.product((0.3, 0.5, 0.7, 1.0), (0.1, 0.2, 0.3, 0.45)))
+SCALES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)  # of all three together: how much confidence the sum deserves
 BATCH_PAGES = 64
 SUREST = 1e-4  # no confidence counts as nearer to 0 or 1
 
@@ -56,17 +58,27 @@ def fit_weights(
     transcriber: LineTranscriber,
     knowledge: Knowledge,
 ) -> tuple[Weights, str]:
-    """The weights under which confidence in a whole text says most truly whether it is right; and that in words."""
+    """The weights that read most pages exactly, scaled so that confidence in whole texts is the truest; and why.
+
+    Which reading wins depends on the ratio of the weights alone, how sure it looks on their scale.
+    """
     remembering = _Remembering(classifier)
-    found: list[tuple[float, float, Weights]] = []
-    for first, second in itertools.product(TRIED, TRIED):
-        weights = Weights(first, second)
+
+    def tried(weights: Weights) -> tuple[float, float]:
         known = Knowledge(knowledge.normalizer, knowledge.temperature, knowledge.thresholds, weights)
-        found.append((*_loss(pages, remembering, transcriber, known), weights))
-    loss, exact, weights = min(found, key=lambda each: each[0])
-    return weights, (
-        f"{len(pages):,} held-out pages of numbers of the hard kind: of {len(found)} pairs the one with the"
-        f" least loss of whole texts ({loss:.3f}), {exact:.1%} of them exact"
+        return _loss(pages, remembering, transcriber, known)
+
+    ratios = [Weights(whole, 1.0, cut) for whole, cut in RATIOS]
+    by_exact = [(-exact, loss, place) for place, (loss, exact) in enumerate(map(tried, ratios))]
+    best = ratios[min(by_exact)[2]]
+    scaled = [
+        Weights(round(best.classifier * scale, 3), scale, round(best.cut * scale, 3)) for scale in SCALES
+    ]
+    by_loss = [(loss, -exact, place) for place, (loss, exact) in enumerate(map(tried, scaled))]
+    loss, exact, place = min(by_loss)
+    return scaled[place], (
+        f"{len(pages):,} held-out pages of numbers of the hard kind: of {len(ratios)} ratios the one that reads most"
+        f" of them exactly ({-exact:.1%}), on the scale with the least loss of whole texts ({loss:.3f})"
     )
 
 

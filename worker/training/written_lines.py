@@ -99,16 +99,16 @@ class LineWriter:
 
     def write(self, rng: Rng) -> WrittenLine | None:
         """One line at random, as the transcriber sees it; None where its page hid it."""
-        return _seen(self._compose(rng), rng)
+        return _seen(self._compose(rng, with_neighbours=rng.random() < 0.25), rng)
 
     def page(self, rng: Rng) -> WrittenPage:
-        """A small page with one line at random, as a scanner sees it."""
-        composed = self._compose(rng)
+        """A small page with one line at random and nothing else, as a scanner sees it."""
+        composed = self._compose(rng, with_neighbours=False)
         digits = sorted((one.x, one.digit) for one in composed.placed if one.digit is not None)
         grey = scan(composed.cover, rng, DAMAGE, composed.height)
         return WrittenPage(grey, "".join(str(digit) for _, digit in digits))
 
-    def _compose(self, rng: Rng) -> _Composed:
+    def _compose(self, rng: Rng, *, with_neighbours: bool) -> _Composed:
         height = int(math.exp(rng.uniform(math.log(16), math.log(64))))
         count = 1 + int(rng.choice(MOST_DIGITS, p=_COUNTS))
         placed = self._row(count, height, rng)
@@ -119,7 +119,7 @@ class LineWriter:
         cover, placed = _paint(placed, height, rng)
         _connect(cover, placed, height, rng)
         _form(cover, placed, height, rng)
-        if rng.random() < 0.25:
+        if with_neighbours:
             self._neighbours(cover, placed, height, rng)
         slope = float(np.clip(rng.normal(0, 0.035), -0.1, 0.1)) if rng.random() < 0.5 else 0.0
         if slope:
