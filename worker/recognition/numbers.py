@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,6 +38,7 @@ STORM_FROM = 24  # marks; where half of so many are no sure digits, the page is 
 BAR_COUNTS = 0.3
 TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
 NEVER_SURER = 1e-4  # where two opinions meet, neither counts as more certain than that
+SAME_PLACE = 0.5  # of the joint width of two candidates: what shares so much is one place
 READINGS = 8  # kept of a line, the best first
 
 
@@ -223,9 +224,9 @@ def search(
     if frames is not None:
         is_cut = [False] * len(boxes) + [not candidate.is_joined for candidate in ladder.candidates]
         edges = _seconded(edges, is_cut, ladder, frames, weights)
-    rows = {edge.tag: edge for edge in edges}
-    paths = best_paths(edges, nodes, READINGS)
+    paths = best_paths(edges, nodes, READINGS if frames is None else 2 * READINGS)
     shares, total = posteriors(edges, nodes)
+    agreed = _Agreement(edges, shares, ladder) if frames is not None else None
 
     def signs(path: Path) -> list[Sign]:
         found = []
@@ -233,11 +234,14 @@ def search(
             is_mark = tag < len(boxes)
             row = probabilities[tag] if is_mark else of_candidates[tag - len(boxes)]
             box = boxes[tag] if is_mark else ladder.candidates[tag - len(boxes)].box
-            if frames is not None:
-                row = _fused(rows[tag], row)
-            found.append(Sign(row, box, digit, shares[tag]))
+            if agreed is None:
+                found.append(Sign(row, box, digit, shares[tag]))
+            else:
+                found.append(Sign(agreed.row(tag, row), box, digit))
         return found
 
+    if frames is not None:
+        paths = _by_text(paths)
     return [(signs(path), math.exp(min(0.0, path.score - total))) for path in paths]
 
 
@@ -269,16 +273,45 @@ def _humble(log_probabilities: Floats) -> Floats:
     return np.asarray(np.logaddexp(log_probabilities, best + math.log(NEVER_SURER)))
 
 
-def _fused(edge: Edge, row: Floats) -> Floats:
-    """The probabilities of all labels given that something begins and ends where this edge does."""
-    weights = np.array([*edge.digits, edge.nothing])
-    shares = np.exp(weights - weights.max())
-    shares /= shares.sum()
-    fused = np.empty_like(row)
-    fused[:DIGITS] = shares[:DIGITS]
-    no_digit = np.maximum(row[DIGITS:], 1e-9)
-    fused[DIGITS:] = shares[DIGITS] * no_digit / no_digit.sum()
-    return fused
+def _by_text(paths: Sequence[Path]) -> list[Path]:
+    """For each text the best path that reads it, with the sum of all that do; the likeliest text first."""
+    scores: dict[str, list[float]] = {}
+    best: dict[str, Path] = {}
+    for path in paths:
+        scores.setdefault(path.text, []).append(path.score)
+        best.setdefault(path.text, path)
+    summed = [replace(path, score=float(np.logaddexp.reduce(scores[text]))) for text, path in best.items()]
+    return sorted(summed, key=lambda path: -path.score)[:READINGS]
+
+
+class _Agreement:
+    """What all readings of a line together say of one place: a digit may be cut out in many ways and be the same."""
+
+    def __init__(self, edges: Sequence[Edge], shares: Mapping[int, float], ladder: Ladder) -> None:
+        self._places = {edge.tag: place for place, edge in enumerate(edges)}
+        columns = ladder.columns or tuple(float(node) for node in range(ladder.starts[-1] + 1))
+        self._starts = np.array([columns[edge.first] for edge in edges])
+        self._ends = np.array([columns[edge.last] for edge in edges])
+        weights = np.array([[*edge.digits, edge.nothing] for edge in edges]).reshape(-1, DIGITS + 1)
+        within = np.exp(weights - weights.max(axis=1, keepdims=True, initial=-np.inf))
+        within /= within.sum(axis=1, keepdims=True)
+        self._shares = within * np.array([shares.get(edge.tag, 0.0) for edge in edges])[:, None]
+
+    def row(self, tag: int, row: Floats) -> Floats:
+        """Probabilities of all labels at the place of an edge; `row`, the classifier's own, parts what is no digit.
+
+        No reading holds two edges that share most of their width, so their probabilities add up.
+        """
+        place = self._places[tag]
+        start, end = self._starts[place], self._ends[place]
+        shared = np.minimum(self._ends, end) - np.maximum(self._starts, start)
+        joint = np.maximum(self._ends, end) - np.minimum(self._starts, start)
+        same = shared >= SAME_PLACE * np.maximum(joint, 1e-9)
+        digits = np.minimum(self._shares[same, :DIGITS].sum(axis=0), 1.0)
+        no_digit = np.maximum(row[DIGITS:], 1e-9)
+        rest = max(0.0, 1.0 - float(digits.sum()))
+        found = np.concatenate([digits, rest * no_digit / no_digit.sum()])
+        return np.asarray(found / found.sum())
 
 
 def _cost(candidate: Candidate) -> float:

@@ -31,7 +31,7 @@ BATCH_TILES = 128
 LINES = 280_000
 LINE_EPOCHS = 2.6
 HELD_OUT_LINES = 8_000
-PAGES_OF_NUMBERS = 1_000  # held out, to weigh the two networks by
+PAGES_OF_NUMBERS = 600  # held out, to weigh the two networks by
 
 
 def train_digits(

@@ -99,7 +99,7 @@ class LineWriter:
 
     def write(self, rng: Rng) -> WrittenLine | None:
         """One line at random, as the transcriber sees it; None where its page hid it."""
-        return _seen(self._compose(rng, with_neighbours=rng.random() < 0.25), rng)
+        return _seen(self._compose(rng, with_neighbours=True), rng)
 
     def page(self, rng: Rng) -> WrittenPage:
         """A small page with one line at random and nothing else, as a scanner sees it."""
@@ -119,7 +119,7 @@ class LineWriter:
         cover, placed = _paint(placed, height, rng)
         _connect(cover, placed, height, rng)
         _form(cover, placed, height, rng)
-        if with_neighbours:
+        if with_neighbours and rng.random() < 0.25:
             self._neighbours(cover, placed, height, rng)
         slope = float(np.clip(rng.normal(0, 0.035), -0.1, 0.1)) if rng.random() < 0.5 else 0.0
         if slope:
