@@ -38,7 +38,7 @@ Floats = npt.NDArray[np.float64]
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 TURN_GAIN = 0.2  # of legibility: a page is not turned for less
 TURNS_TRIED = 3  # quarters
-LONE = False
+WIDE = 1.2  # widths in heights: a lone mark so wide may be a number whose digits touch
 SAMPLE = 24  # marks of a page that say how it lies
 
 
@@ -118,12 +118,12 @@ def recognize(
             continue
         for n, (line, own) in enumerate(zip(sheet.lines, rows, strict=True)):
             doubt = find_doubt([tile.box for tile in line.tiles], own)
-            hears = transcriber is not None and _is_for_transcriber(own, knowledge.thresholds)
+            hears = transcriber is not None and _is_for_transcriber(line, own, knowledge.thresholds)
             if doubt or hears:
                 looks.append(_Look(s, n, line, own, doubt, hears))
     eyes = _Eyes(classifier, transcriber, knowledge, spread)
     for look, readings in zip(looks, _second_look(looks, sheets, eyes), strict=True):
-        signs[look.sheet][look.line] = readings[0][0]
+        signs[look.sheet][look.line] = _still_doubted(look, readings[0][0])
     if expected is not None:
         _fit(sheets, firsts, signs, expected, eyes)
     verdicts = [judge(lines, knowledge.thresholds) for lines in signs]
@@ -164,20 +164,31 @@ def _heard(looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes) -> list
     ]
 
 
-def _is_for_transcriber(rows: Floats, thresholds: Thresholds) -> bool:
-    """Whether a second opinion on a line is worth its cost: it has several signs, or one that leaves doubt.
+def _is_for_transcriber(line: Line, rows: Floats, thresholds: Thresholds) -> bool:
+    """Whether a second opinion on a line is worth its cost: it has several signs, or one that leaves a doubt.
 
-    A lone sign that is hardly a digit stays what it is: among digits it might have passed for one.
+    A lone narrow sign that is hardly a digit stays what it is: among digits it might have passed for one.
     """
-    if rows.shape[1] <= SEVERAL:
+    if rows.shape[1] <= SEVERAL or len(rows) == 0:
         return False
-    if len(rows) > 1 or float(rows[0, SEVERAL]) > MAYBE_SEVERAL:
+    box = line.tiles[0].box
+    if len(rows) > 1 or float(rows[0, SEVERAL]) > MAYBE_SEVERAL or box.width > WIDE * box.height:
         return True
-    return (
-        LONE
-        and float(rows[0, :DIGITS].sum()) >= thresholds.digit
-        and float(rows[0, :DIGITS].max()) < thresholds.accept
-    )
+    digits = rows[0, :DIGITS]
+    return float(digits.sum()) >= thresholds.digit and float(digits.max()) < thresholds.accept
+
+
+def _still_doubted(look: _Look, signs: list[Sign]) -> list[Sign]:
+    """A lone sign is as likely no digit as the classifier says, however digit-like the transcriber finds it.
+
+    It learned from lines, where nearly everything is a digit; which digit it is, both may say.
+    """
+    if len(signs) != 1 or signs[0].box != look.marks.tiles[0].box or len(look.rows) != 1:
+        return signs
+    row, fused = look.rows[0], signs[0].probabilities
+    is_digit = float(row[:DIGITS].sum())
+    among = fused[:DIGITS] / max(float(fused[:DIGITS].sum()), 1e-12)
+    return [replace(signs[0], probabilities=np.concatenate([is_digit * among, row[DIGITS:]]))]
 
 
 def _strip(look: _Look, sheet: Sheet) -> tuple[Band, npt.NDArray[np.float32]]:
@@ -201,7 +212,7 @@ def _fit(
             continue
         for n, (line, own) in enumerate(zip(sheet.lines, _by_lines(sheet, firsts[s]), strict=True)):
             everywhere = everything([tile.box for tile in line.tiles], own)
-            hears = eyes.transcriber is not None and _is_for_transcriber(own, eyes.knowledge.thresholds)
+            hears = eyes.transcriber is not None and _is_for_transcriber(line, own, eyes.knowledge.thresholds)
             looks.append(_Look(s, n, line, own, everywhere, hears))
     readings = _second_look(looks, sheets, eyes)
     for s in sorted({look.sheet for look in looks}):

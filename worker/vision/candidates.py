@@ -17,7 +17,7 @@ from worker.vision.ink import Float
 from worker.vision.page import Box
 from worker.vision.segmentation import Mark
 
-MAX_ATOMS_IN_ONE = 4  # a digit that falls into more parts than this was cut along its strokes
+MAX_ATOMS_IN_ONE = 6  # a digit that falls into more parts than this was cut along its strokes
 MAX_CANDIDATES = 400  # of one line: a page of scribbles must not cost more than a page of digits
 CLOSE = 0.3  # heights: pieces farther apart than this are not parts of one digit
 

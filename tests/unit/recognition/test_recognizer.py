@@ -242,6 +242,22 @@ def test_a_lone_sign_is_the_classifiers_alone() -> None:
     assert (verdict.text, transcriber.strips) == ("3", 0)
 
 
+class Hesitates(KnowsItsTiles):
+    """Takes every tile for a 1 or a 7, and one in ten for no digit."""
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        logits = np.full((len(tiles), 13), -9.0, np.float32)
+        logits[:, [1, 7, OTHER]] = np.log([0.46, 0.44, 0.1])
+        return logits
+
+
+def test_a_lone_sign_in_doubt_gets_a_second_opinion_on_which_digit_it_is() -> None:
+    (verdict,) = recognize([_sheet(_number("7", 60, 100))], Hesitates(), KNOWLEDGE, transcriber=Hears("-7-"))
+    (reading,) = verdict.digits
+    assert reading.digit == 7
+    assert 0.8 < reading.confidence <= 0.9  # that it may be no digit at all is still said
+
+
 def test_a_line_of_several_is_read_by_both() -> None:
     (verdict,), transcriber = _hear("--2---5--", _sheet(_number("25", 60, 100)))
     assert (verdict.text, transcriber.strips) == ("25", 1)
