@@ -71,9 +71,11 @@ def reader_for(
 
 
 def thresholds_of(settings: Settings, card: Card) -> Thresholds:
-    """What the configuration says goes before what the card says."""
+    """What the configuration says goes before what the card says; its `accept_threshold` is for all digits."""
     accept, digit = settings.accept_threshold, settings.digit_threshold
+    among = card.transcriber.accept if card.transcriber is not None and accept is None else 0.0
     return Thresholds(
+        among=among,
         accept=card.thresholds.accept if accept is None else accept,
         digit=card.thresholds.digit if digit is None else digit,
     )

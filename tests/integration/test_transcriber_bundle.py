@@ -18,7 +18,7 @@ from worker.recognition.decision import Thresholds
 from worker.recognition.frames import FRAME_LABELS, FRAME_PX
 from worker.recognition.recognizer import Knowledge
 from worker.training.datasets import Examples
-from worker.training.second_opinion import draw_pages, fit_weights
+from worker.training.second_opinion import draw_pages, fit_opinion
 from worker.training.transcription import exact_share, train_transcriber
 from worker.training.written_lines import LineWriter, WrittenLine
 from worker.vision.normalization import NormalizerSettings
@@ -175,7 +175,8 @@ def test_weights_are_fitted_on_pages_and_say_so(bundle: Bundle) -> None:
     assert model.transcriber is not None
     pages = draw_pages(_examples(), 1, 4)
     known = Knowledge(NormalizerSettings(), 1.0, Thresholds(0.9, 0.5))
-    weights, why = fit_weights(pages, model, model.transcriber, known)
-    assert 0 < weights.classifier <= 1
-    assert 0 < weights.transcriber <= 1
-    assert why.startswith("4 held-out pages")
+    found = fit_opinion(pages, model, model.transcriber, known)
+    assert 0 < found.weights.classifier <= 1
+    assert 0 < found.weights.transcriber <= 1
+    assert 0.5 <= found.accept <= 1
+    assert found.why.startswith("4 held-out pages")

@@ -19,7 +19,7 @@ from worker.training.architectures import cost
 from worker.training.calibration import fit
 from worker.training.corpus import BLOCK, LABELS, Recipe, draw_blocks
 from worker.training.datasets import Examples, load_mnist, split_validation
-from worker.training.second_opinion import draw_pages, fit_weights
+from worker.training.second_opinion import draw_pages, fit_opinion
 from worker.training.trainer import PlainTiles, Summary, train
 from worker.training.transcription import train_transcriber, write_lines
 from worker.vision.normalization import NormalizerSettings
@@ -119,11 +119,11 @@ def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int) -> Bundle:
     thresholds = Thresholds(card.thresholds.accept, card.thresholds.digit)
     known = Knowledge(NormalizerSettings(), card.temperature, thresholds)
     drawn = draw_pages(held_out, seed + 4, pages)
-    weights, why = fit_weights(drawn, model, model.transcriber, known)
-    chosen = (weights.classifier, weights.transcriber, weights.cut)
-    chosen_part = part.model_copy(update={"weights": chosen, "chosen_on": why})
+    found = fit_opinion(drawn, model, model.transcriber, known)
+    chosen = (found.weights.classifier, found.weights.transcriber, found.weights.cut)
+    chosen_part = part.model_copy(update={"weights": chosen, "accept": found.accept, "chosen_on": found.why})
     write_card(bundle.path, card.model_copy(update={"transcriber": chosen_part}))
-    print(f"weights {chosen}: {why}", file=sys.stderr)
+    print(f"weights {chosen}: {found.why}", file=sys.stderr)
     return Bundle.open(bundle.path)
 
 

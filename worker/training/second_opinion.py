@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from worker.recognition.decision import Verdict
 from worker.recognition.numbers import Weights
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
 from worker.recognition.transcriber import LineTranscriber
+from worker.training.calibration import lowest_threshold
 from worker.training.datasets import Examples
 from worker.training.written_lines import LineWriter, WrittenPage
 from worker.vision.page import Page
@@ -21,6 +24,7 @@ from worker.vision.sheet import sheet_of
 RATIOS = tuple(itertools.product((0.3, 0.5, 0.7, 1.0), (0.1, 0.2, 0.3, 0.45)))
 SCALES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)  # of all three together: how much confidence the sum deserves
 BATCH_PAGES = 64
+MAX_ACCEPTED_WRONG = 0.02  # of the pages on which every digit is accepted
 SUREST = 1e-4  # no confidence counts as nearer to 0 or 1
 
 
@@ -52,12 +56,21 @@ def draw_pages(examples: Examples, seed: int, count: int) -> list[WrittenPage]:
     return pages
 
 
-def fit_weights(
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What was fitted: the weights, from which confidence on a digit among others is accepted, and why, in words."""
+
+    weights: Weights
+    accept: float
+    why: str
+
+
+def fit_opinion(
     pages: Sequence[WrittenPage],
     classifier: TileClassifier,
     transcriber: LineTranscriber,
     knowledge: Knowledge,
-) -> tuple[Weights, str]:
+) -> Opinion:
     """The weights that read most pages exactly, scaled so that confidence in whole texts is the truest; and why.
 
     Which reading wins depends on the ratio of the weights alone, how sure it looks on their scale.
@@ -76,10 +89,43 @@ def fit_weights(
     ]
     by_loss = [(loss, -exact, place) for place, (loss, exact) in enumerate(map(tried, scaled))]
     loss, exact, place = min(by_loss)
-    return scaled[place], (
+    weights = scaled[place]
+    known = Knowledge(knowledge.normalizer, knowledge.temperature, knowledge.thresholds, weights)
+    least, right = _least_confidences(pages, remembering, transcriber, known)
+    accept = lowest_threshold(least, right, MAX_ACCEPTED_WRONG)
+    accepted = least >= accept
+    return Opinion(
+        weights,
+        accept,
         f"{len(pages):,} held-out pages of numbers of the hard kind: of {len(ratios)} ratios the one that reads most"
-        f" of them exactly ({-exact:.1%}), on the scale with the least loss of whole texts ({loss:.3f})"
+        f" of them exactly ({-exact:.1%}), on the scale with the least loss of whole texts ({loss:.3f}); with all"
+        f" digits from {accept} on {accepted.mean():.1%} are accepted, {(~right[accepted]).mean():.2%} of these wrong",
     )
+
+
+def _verdicts(
+    pages: Sequence[WrittenPage], classifier: TileClassifier, transcriber: LineTranscriber, known: Knowledge
+) -> Iterator[tuple[Verdict, bool]]:
+    """What is read on each page, and whether that is right."""
+    for start in range(0, len(pages), BATCH_PAGES):
+        part = pages[start : start + BATCH_PAGES]
+        sheets = [sheet_of(Page(page.grey), known.normalizer) for page in part]
+        verdicts = recognize(sheets, classifier, known, transcriber=transcriber)
+        for page, verdict in zip(part, verdicts, strict=True):
+            yield verdict, "".join(str(reading.digit) for reading in verdict.digits) == page.text
+
+
+def _least_confidences(
+    pages: Sequence[WrittenPage], classifier: TileClassifier, transcriber: LineTranscriber, known: Knowledge
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """For each page the confidence in its most doubtful digit, missing ones counted, and whether all is right."""
+    least, right = [], []
+    for verdict, is_right in _verdicts(pages, classifier, transcriber, known):
+        confidences = [reading.confidence for reading in verdict.digits]
+        none_missing = verdict.confidence / max(math.prod(confidences), 1e-12)
+        least.append(min(confidences, default=0.0) * min(1.0, none_missing))
+        right.append(is_right)
+    return np.array(least), np.array(right, np.bool_)
 
 
 def _loss(
@@ -87,13 +133,8 @@ def _loss(
 ) -> tuple[float, float]:
     """The mean log-loss of the confidence in whole texts, and the share that is exact."""
     losses, exact = [], 0
-    for start in range(0, len(pages), BATCH_PAGES):
-        part = pages[start : start + BATCH_PAGES]
-        sheets = [sheet_of(Page(page.grey), known.normalizer) for page in part]
-        verdicts = recognize(sheets, classifier, known, transcriber=transcriber)
-        for page, verdict in zip(part, verdicts, strict=True):
-            is_right = "".join(str(reading.digit) for reading in verdict.digits) == page.text
-            sure = min(1 - SUREST, max(SUREST, verdict.confidence))
-            losses.append(-math.log(sure if is_right else 1 - sure))
-            exact += is_right
+    for verdict, is_right in _verdicts(pages, classifier, transcriber, known):
+        sure = min(1 - SUREST, max(SUREST, verdict.confidence))
+        losses.append(-math.log(sure if is_right else 1 - sure))
+        exact += is_right
     return float(np.mean(losses)), exact / len(pages)
