@@ -60,6 +60,8 @@ house: $(DEV) ## Hold the imports against the plan of the house.
 
 model: $(RUNTIME) ## Rebuild models/digits from MNIST (DATA=mnist.npz, or Keras' own download).
 	@$(BIN)/python -m worker train --preset digits $(if $(DATA),--data $(DATA)) --output models/digits
+	@$(BIN)/python -m worker convert models/digits
+	@$(BIN)/python -m worker train --preset transcriber $(if $(DATA),--data $(DATA)) --output models/digits
 
 install: $(RUNTIME) ## Set up what the worker needs.
 

@@ -1,6 +1,6 @@
 """Kill the real worker at random, again and again, while files come in; each must be answered once.
 
-    python -m benchmarks.torture [--files 20000] [--kills 500] [--seed 1] [--folder DIR] [--json FILE]
+    python -m benchmarks.torture [--files 20000] [--kills 500] [--seed 1] [--engine litert] [--folder DIR] [--json FILE]
 
 Starts `python -m worker run` on folders of its own, drops pictures in bursts, and sends SIGKILL at random
 moments (while it starts, reads, commits and recovers). Two thirds of the records are taken away with their
@@ -42,6 +42,7 @@ class Campaign:
     kills: int
     seed: int
     longest_s: float
+    engine: str = "tensorflow"
     dropped: dict[str, str] = field(default_factory=dict)  # name → SHA-256
     answers: Counter[str] = field(default_factory=Counter)
     torn: list[str] = field(default_factory=list)
@@ -57,6 +58,7 @@ class Campaign:
         self.config = self.base / "config.yaml"
         self.config.write_text(
             f"inbox: inbox\noutbox: outbox\nmodel: {ROOT / 'models' / 'digits'}\nbatch_size: 16\n"
+            f"engine: {self.engine}\n"
         )
         self.random = random.Random(self.seed)
 
@@ -205,11 +207,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=500, help="default: 500")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--longest", type=float, default=7200.0, help="seconds; default: 7200")
+    parser.add_argument(
+        "--engine",
+        choices=("tensorflow", "litert"),
+        default="tensorflow",
+        help="litert starts in a tenth of the time, so that more of a campaign is work and less is starting",
+    )
     parser.add_argument("--folder", type=Path, help="where to work; a real disk, please")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="digit-worker-torture-") as folder:
-        campaign = Campaign(Path(folder), options.files, options.kills, options.seed, options.longest)
+        campaign = Campaign(
+            Path(folder), options.files, options.kills, options.seed, options.longest, options.engine
+        )
         figures = campaign.run()
     for name, value in figures.items():
         print(f"{name:28}{value:>10}")

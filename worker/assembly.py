@@ -12,6 +12,7 @@ from worker.reading import Reader, ReadingSettings
 from worker.recognition.bundle import Bundle
 from worker.recognition.card import Card
 from worker.recognition.decision import Thresholds
+from worker.recognition.numbers import EQUAL, Weights
 from worker.settings import Settings
 from worker.vision.decoding import Limits
 from worker.vision.normalization import NormalizerSettings
@@ -63,18 +64,26 @@ def reader_for(
         annotate=settings.annotate if with_pictures else "none",
         annotated_max_side_px=settings.annotated_max_side_px,
         crosses_mounts=crosses_mounts,
+        weights=weights_of(model.card),
         expected=expected or (settings.expect or Expectations()).of,
     )
-    return Reader(root, model, reading, settings.reader_threads, on_step)
+    return Reader(root, model, reading, settings.reader_threads, on_step, model.transcriber)
 
 
 def thresholds_of(settings: Settings, card: Card) -> Thresholds:
-    """What the configuration says goes before what the card says."""
+    """What the configuration says goes before what the card says; its `accept_threshold` is for all digits."""
     accept, digit = settings.accept_threshold, settings.digit_threshold
+    among = card.transcriber.accept if card.transcriber is not None and accept is None else 0.0
     return Thresholds(
+        among=among,
         accept=card.thresholds.accept if accept is None else accept,
         digit=card.thresholds.digit if digit is None else digit,
     )
+
+
+def weights_of(card: Card) -> Weights:
+    """Whose word counts how much where two networks read a line; of no matter where there is one."""
+    return EQUAL if card.transcriber is None else Weights(*card.transcriber.weights)
 
 
 def settle_rule(settings: Settings) -> SettleRule:

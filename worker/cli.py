@@ -108,7 +108,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = add("train", train, "Make a model bundle.")
     sub.add_argument("--data", type=Path, metavar="FILE", help="MNIST as .npz (default: Keras' own download)")
-    sub.add_argument("--preset", default="digits", help="digits, mlp or mlp-dropout (default: digits)")
+    sub.add_argument(
+        "--preset",
+        default="digits",
+        help="digits, mlp or mlp-dropout; transcriber adds the reader of lines to the bundle --output"
+        " (default: digits)",
+    )
     sub.add_argument("--output", type=Path, required=True, metavar="DIR", help="the bundle's folder")
     sub.add_argument("--seed", type=int, default=1, help="for everything that chance decides (default: 1)")
     sub.add_argument("--epochs", type=float, help="default: what the preset says")
@@ -236,12 +241,28 @@ def predict(options: argparse.Namespace) -> int:
     return predict_inputs(inputs, settings, output=options.output, as_table=as_table)
 
 
+def _train_transcriber(options: argparse.Namespace) -> int:
+    """Give the bundle `--output` a transcriber."""
+    from worker.recognition.card import files_of
+    from worker.training.recipe import train_lines
+
+    summary = train_lines(options.data, options.output, seed=options.seed, epochs=options.epochs)
+    print(
+        f"transcriber: {summary.parameters:,} parameters, {summary.multiply_adds:,} multiply-adds a window,"
+        f" {summary.duration_s:.0f} s; {summary.chosen_on}"
+    )
+    print(f"written to {options.output}: {', '.join(files_of(summary.bundle.card))}")
+    return ExitCode.FINE
+
+
 def train(options: argparse.Namespace) -> int:
     """Make a model bundle from MNIST, and for the preset `digits` from what the pen draws as well."""
     from worker.recognition.card import files_of
     from worker.training.recipe import train_digits
     from worker.training.trainer import train as train_preset
 
+    if options.preset == "transcriber":
+        return _train_transcriber(options)
     if options.preset == "digits":
         summary = train_digits(options.data, options.output, seed=options.seed, epochs=options.epochs)
     else:

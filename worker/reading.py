@@ -25,7 +25,9 @@ from worker.outcome import AnnotatedPicture, Outcome, Status
 from worker.reasons import BadPictureError, Reason, ReasonCode, UnfinishedError
 from worker.recognition.decision import Reading, Thresholds, Verdict
 from worker.recognition.fitting import held_against
+from worker.recognition.numbers import EQUAL, Weights
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
+from worker.recognition.transcriber import LineTranscriber
 from worker.vision.annotation import Label, annotated_file
 from worker.vision.decoding import Limits, decode, inspect, refuse_too_many_bytes
 from worker.vision.ink import shrink
@@ -51,12 +53,13 @@ class ReadingSettings:
     annotate: AnnotateMode
     annotated_max_side_px: int
     crosses_mounts: bool = False  # then what has no content to keep is removed, and the record says so
+    weights: Weights = EQUAL  # whose word counts where two networks read a line
     expected: Callable[[str], Expectation | None] = lambda _: None  # what a picture of this name shall say
 
     @property
     def knowledge(self) -> Knowledge:
         """What recognition needs of it."""
-        return Knowledge(self.normalizer, self.temperature, self.thresholds)
+        return Knowledge(self.normalizer, self.temperature, self.thresholds, self.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +126,12 @@ class Reader:
         settings: ReadingSettings,
         threads: int,
         on_step: Callable[[], None] = lambda: None,
+        transcriber: LineTranscriber | None = None,
     ) -> None:
         self._root = root
         self._on_step = on_step
         self._classifier = _StepByStep(classifier, on_step)
+        self._transcriber = transcriber
         self._settings = settings
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
@@ -153,6 +158,7 @@ class Reader:
                 self._settings.knowledge,
                 self._spread,
                 [self._settings.expected(one.arrival.name) for one in found],
+                self._transcriber,
             )
         )
         pairs = [(one, next(verdicts)) if isinstance(one, _Seen) else one for one in seen]

@@ -128,7 +128,7 @@ def test_a_bundle_without_the_form_says_how_to_make_it(bundle: Bundle, tmp_path:
 def test_without_the_package_the_message_names_it(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(ModelError, match="ai-edge-litert, which is not installed"):
-        litert.LiteRtEngine(bundle, 1)
+        litert.LiteRtEngine(bundle.network, 1)
 
 
 def test_a_form_that_answers_otherwise_is_not_written(

@@ -27,90 +27,61 @@ from worker.recognition.card import (
     LITERT_FILE,
     MAX_MODEL_BYTES,
     MODEL_FILE,
+    TRANSCRIBER_FILE,
+    TRANSCRIBER_LITERT_FILE,
     Card,
     ChosenThresholds,
     LiteRtForm,
     Logits,
     SelfTest,
     TrainingRun,
+    TranscriberPart,
     card_bytes,
     read_bounded,
     read_card,
     write_synced,
 )
+from worker.recognition.frames import FRAME_LABELS, FRAMES_OF_WINDOW, WINDOW_SHAPE
 from worker.recognition.inspection import Architecture, inspect_archive
 from worker.recognition.layers import Shape
 from worker.recognition.quiet import quiet_tensorflow
 from worker.vision.page import TILE_PX
 
 SELF_TEST_TILES = 16
+TRANSCRIBER_QUESTIONS = 4  # windows
+OWN_FILES = {MODEL_FILE, CARD_FILE, LITERT_FILE, TRANSCRIBER_FILE, TRANSCRIBER_LITERT_FILE}
 SMALLEST_PROBABILITY = 1e-30  # softmax outputs are clipped here before their logarithm is taken
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
-    """A model that was read whole, verified and not yet loaded: its card and the bytes that were checked."""
+class Network:
+    """One network of a bundle, verified and not yet loaded: the bytes of its `.keras` file, and its LiteRT form.
+
+    `path` is the bundle's folder, or the bare file.
+    """
 
     path: Path
-    card: Card
     architecture: Architecture
     content: bytes = field(repr=False)
-
-    @staticmethod
-    def open(path: Path) -> Bundle:
-        """Read and verify a bundle's folder or a bare `.keras` file; needs no TensorFlow.
-
-        Raises ModelError, with what to do, where it is missing, damaged, swapped, too large, of a shape
-        that does not fit tiles, or holds anything outside the allow-list. A bare file gets a card of
-        defaults: temperature 1, thresholds and normaliser as they come, outputs by its last layer.
-        """
-        if path.name == MODEL_FILE and os.path.isfile(path.parent / CARD_FILE):
-            path = path.parent  # somebody pointed at the model inside a bundle: its card counts
-        if path.suffix in {".h5", ".hdf5"} or os.path.exists(path / "saved_model.pb"):
-            raise ModelError(
-                f"{path} has an old format that cannot be loaded safely."
-                f" If you trust it: digit-worker convert {path} --output DIR"
-            )
-        if os.path.isdir(path):
-            card = read_card(path)
-            content = read_bounded(path / MODEL_FILE, MAX_MODEL_BYTES)
-            if hashlib.sha256(content).hexdigest() != card.sha256:
-                raise ModelError(
-                    f"{path / MODEL_FILE} is not the file that {CARD_FILE} describes (its SHA-256 differs):"
-                    " it was damaged or swapped. Restore the bundle or train it anew."
-                )
-            architecture = _inspect_file(path / MODEL_FILE, content)
-            _check_fit(path, card, architecture)
-            return Bundle(path, card, architecture, content)
-        content = read_bounded(path, MAX_MODEL_BYTES)
-        architecture = _inspect_file(path, content)
-        if architecture.outputs is None:
-            raise ModelError(f"{path} ends in neither softmax nor plain logits. End it in one of them.")
-        card = Card(
-            name=path.stem,
-            sha256=hashlib.sha256(content).hexdigest(),
-            input_shape=architecture.input_shape,
-            outputs=architecture.outputs,
-        )
-        _check_fit(path, card, architecture)
-        return Bundle(path, card, architecture, content)
+    form: LiteRtForm | None = None
+    litert_file: str = LITERT_FILE
 
     def read_litert_form(self) -> bytes:
-        """The content of model.tflite, verified against the card; ModelError where there is none or another."""
-        if self.card.litert is None:
+        """The content of the LiteRT form, verified against the card; ModelError where there is none or another."""
+        if self.form is None:
             how = (
                 f"digit-worker convert {self.path}"
                 if os.path.isdir(self.path)
                 else f"digit-worker convert {self.path} --output DIR, then `model: DIR`"
             )
             raise ModelError(
-                f"{self.path} holds no LiteRT form, which `engine: litert` needs. Make it: {how}"
+                f"{self.path} holds no {self.litert_file}, which `engine: litert` needs. Make it: {how}"
             )
-        content = read_bounded(self.path / LITERT_FILE, MAX_MODEL_BYTES)
-        if hashlib.sha256(content).hexdigest() != self.card.litert.sha256:
+        content = read_bounded(self.path / self.litert_file, MAX_MODEL_BYTES)
+        if hashlib.sha256(content).hexdigest() != self.form.sha256:
             raise ModelError(
-                f"{self.path / LITERT_FILE} is not the file that {CARD_FILE} describes (its SHA-256 differs):"
-                f" it was damaged or swapped. Make it anew: digit-worker convert {self.path}"
+                f"{self.path / self.litert_file} is not the file that {CARD_FILE} describes (its SHA-256"
+                f" differs): it was damaged or swapped. Make it anew: digit-worker convert {self.path}"
             )
         return content
 
@@ -142,6 +113,88 @@ class Bundle:
         return model
 
 
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A model that was read whole, verified and not yet loaded: its card, its network, and the transcriber."""
+
+    path: Path
+    card: Card
+    network: Network
+    transcriber: Network | None = None
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the network is."""
+        return self.network.architecture
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of the network's file."""
+        return self.network.content
+
+    def load(self) -> Any:
+        """The network as a Keras model; imports Keras."""
+        return self.network.load()
+
+    @staticmethod
+    def open(path: Path) -> Bundle:
+        """Read and verify a bundle's folder or a bare `.keras` file; needs no TensorFlow.
+
+        Raises ModelError, with what to do, where it is missing, damaged, swapped, too large, of a shape
+        that does not fit tiles, or holds anything outside the allow-list. A bare file gets a card of
+        defaults: temperature 1, thresholds and normaliser as they come, outputs by its last layer.
+        """
+        if path.name == MODEL_FILE and os.path.isfile(path.parent / CARD_FILE):
+            path = path.parent  # somebody pointed at the model inside a bundle: its card counts
+        if path.suffix in {".h5", ".hdf5"} or os.path.exists(path / "saved_model.pb"):
+            raise ModelError(
+                f"{path} has an old format that cannot be loaded safely."
+                f" If you trust it: digit-worker convert {path} --output DIR"
+            )
+        if os.path.isdir(path):
+            card = read_card(path)
+            content, architecture = _verified(path / MODEL_FILE, card.sha256)
+            _check_fit(path, card, architecture)
+            network = Network(path, architecture, content, card.litert)
+            return Bundle(path, card, network, _open_transcriber(path, card.transcriber))
+        content = read_bounded(path, MAX_MODEL_BYTES)
+        architecture = _inspect_file(path, content)
+        if architecture.outputs is None:
+            raise ModelError(f"{path} ends in neither softmax nor plain logits. End it in one of them.")
+        card = Card(
+            name=path.stem,
+            sha256=hashlib.sha256(content).hexdigest(),
+            input_shape=architecture.input_shape,
+            outputs=architecture.outputs,
+        )
+        _check_fit(path, card, architecture)
+        return Bundle(path, card, Network(path, architecture, content))
+
+
+def _verified(path: Path, sha256: str) -> tuple[bytes, Architecture]:
+    """The bytes of a network's file that the card describes, and what it is."""
+    content = read_bounded(path, MAX_MODEL_BYTES)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelError(
+            f"{path} is not the file that {CARD_FILE} describes (its SHA-256 differs):"
+            " it was damaged or swapped. Restore the bundle or train it anew."
+        )
+    return content, _inspect_file(path, content)
+
+
+def _open_transcriber(folder: Path, part: TranscriberPart | None) -> Network | None:
+    if part is None:
+        return None
+    path = folder / TRANSCRIBER_FILE
+    content, architecture = _verified(path, part.sha256)
+    if (architecture.input_shape, architecture.units) != (WINDOW_SHAPE, FRAMES_OF_WINDOW * FRAME_LABELS):
+        raise ModelError(
+            f"{path} takes {architecture.input_shape} and gives {architecture.units} numbers; a transcriber takes"
+            f" {WINDOW_SHAPE} and gives {FRAMES_OF_WINDOW * FRAME_LABELS}. Restore the bundle or train it anew."
+        )
+    return Network(folder, architecture, content, part.litert, TRANSCRIBER_LITERT_FILE)
+
+
 def _check_fit(path: Path, card: Card, found: Architecture) -> None:
     """Refuse a model that disagrees with its card or with what a tile is."""
     if found.input_shape not in ((TILE_PX, TILE_PX), (TILE_PX, TILE_PX, 1), (TILE_PX**2,)):
@@ -168,6 +221,24 @@ def _inspect_file(path: Path, content: bytes) -> Architecture:
         return inspect_archive(content)
     except ModelError as error:
         raise ModelError(f"{path} was not loaded. {error}") from error
+
+
+def mean_logits(outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """What a transcriber put out for windows, (n, frames * 11), as means over their frames, (n, 11)."""
+    return np.asarray(outputs.reshape(len(outputs), FRAMES_OF_WINDOW, FRAME_LABELS).mean(axis=1), np.float32)
+
+
+def known_inputs(count: int, input_shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """So many inputs of this shape, float32 in [0, 1], with known tiles on them: side by side where wider."""
+    height, width = input_shape[:2] if len(input_shape) > 1 else (TILE_PX, TILE_PX)
+    across = max(1, width // TILE_PX)
+    needed = -(-count * across // SELF_TEST_TILES)
+    tiles = np.concatenate([draw_known_tiles(seed) for seed in range(needed)])[: count * across]
+    rows = (tiles / np.float32(255)).reshape(count, across, TILE_PX, TILE_PX).transpose(0, 2, 1, 3)
+    field = np.zeros((count, height, width), np.float32)
+    top = (height - TILE_PX) // 2
+    field[:, top : top + TILE_PX, : across * TILE_PX] = rows.reshape(count, TILE_PX, across * TILE_PX)
+    return field.reshape(-1, *input_shape)
 
 
 def draw_known_tiles(seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -260,7 +331,7 @@ def write_bundle(
 
 
 def add_litert_form(folder: Path) -> Bundle:
-    """Give the bundle in `folder` its LiteRT form, made of its own model anew, and return it.
+    """Give the bundle in `folder` its LiteRT forms, made of its own networks anew, and return it.
 
     Needs TensorFlow. All else in the bundle stays as it is. ModelError where the model cannot take that
     form or then answers differently.
@@ -272,8 +343,60 @@ def add_litert_form(folder: Path) -> Bundle:
     with _staged(folder) as staged:
         write_synced(staged / MODEL_FILE, bundle.content)
         litert = _add_litert_form(staged, model, bundle.card.input_shape, bundle.card.outputs)
-        write_synced(staged / CARD_FILE, card_bytes(bundle.card.model_copy(update={"litert": litert})))
+        card = bundle.card.model_copy(update={"litert": litert})
+        if bundle.transcriber is not None:
+            card = card.model_copy(update={"transcriber": _copy_transcriber(staged, bundle)})
+        write_synced(staged / CARD_FILE, card_bytes(card))
     return Bundle.open(folder)
+
+
+def add_transcriber(folder: Path, model: Any, training: TrainingRun | None = None) -> Bundle:
+    """Give the bundle in `folder` this Keras model as its transcriber, with its LiteRT form, and return it.
+
+    All else in the bundle stays as it is. ModelError where the model is no transcriber.
+    """
+    folder = folder.absolute()
+    bundle = Bundle.open(folder)
+    with _staged(folder) as staged:
+        write_synced(staged / MODEL_FILE, bundle.content)
+        if bundle.card.litert:
+            write_synced(staged / LITERT_FILE, bundle.network.read_litert_form())
+        digest, _ = _save(model, staged / TRANSCRIBER_FILE)
+        part = TranscriberPart(
+            sha256=digest,
+            answers=_ask_transcriber(model),
+            litert=_transcriber_form(staged, model),
+            training=training,
+        )
+        write_synced(staged / CARD_FILE, card_bytes(bundle.card.model_copy(update={"transcriber": part})))
+    return Bundle.open(folder)
+
+
+def _copy_transcriber(staged: Path, bundle: Bundle) -> TranscriberPart | None:
+    """The transcriber of a bundle put into a staged one, with its LiteRT form made anew."""
+    if bundle.transcriber is None or bundle.card.transcriber is None:
+        return None
+    write_synced(staged / TRANSCRIBER_FILE, bundle.transcriber.content)
+    with quiet_tensorflow():
+        model = bundle.transcriber.load()
+    return bundle.card.transcriber.model_copy(update={"litert": _transcriber_form(staged, model)})
+
+
+def _transcriber_form(staged: Path, model: Any) -> LiteRtForm:
+    from worker.recognition.litert_form import make_litert_form
+
+    content, off = make_litert_form(model, known_inputs(SELF_TEST_TILES, WINDOW_SHAPE), FRAME_LABELS)
+    write_synced(staged / TRANSCRIBER_LITERT_FILE, content)
+    return LiteRtForm(sha256=hashlib.sha256(content).hexdigest(), largest_difference=off)
+
+
+def _ask_transcriber(model: Any) -> list[list[float]]:
+    """The transcriber's self-test: what it answers to known windows, the mean over the frames of each."""
+    import keras
+
+    known = known_inputs(TRANSCRIBER_QUESTIONS, WINDOW_SHAPE)
+    outputs = keras.ops.convert_to_numpy(model(known, training=False))
+    return [[round(float(each), 5) for each in row] for row in mean_logits(outputs)]
 
 
 def _add_litert_form(
@@ -281,8 +404,8 @@ def _add_litert_form(
 ) -> LiteRtForm:
     from worker.recognition.litert_form import make_litert_form
 
-    tiles = draw_known_tiles().astype(np.float32) / np.float32(255)
-    content, off = make_litert_form(model, tiles.reshape(-1, *input_shape), outputs == "logits")
+    softmax_over = model.output_shape[-1] if outputs == "logits" else None
+    content, off = make_litert_form(model, known_inputs(SELF_TEST_TILES, input_shape), softmax_over)
     write_synced(staged / LITERT_FILE, content)
     return LiteRtForm(sha256=hashlib.sha256(content).hexdigest(), largest_difference=off)
 
@@ -360,7 +483,7 @@ def _publish(staged: Path, folder: Path) -> None:
             staged.rename(folder)
             aside.rename(staged)
         for each in list(staged.iterdir()):
-            if each.name not in new | {MODEL_FILE, CARD_FILE, LITERT_FILE}:
+            if each.name not in new | OWN_FILES:
                 each.rename(folder / each.name)
     handle = os.open(folder.parent, os.O_RDONLY)
     try:

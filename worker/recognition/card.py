@@ -24,6 +24,8 @@ from worker.vision.page import TILE_PX
 MODEL_FILE = "model.keras"
 CARD_FILE = "card.json"
 LITERT_FILE = "model.tflite"
+TRANSCRIBER_FILE = "transcriber.keras"
+TRANSCRIBER_LITERT_FILE = "transcriber.tflite"
 FORMAT_VERSION = 1
 DIGIT_LABELS = tuple("0123456789")
 
@@ -37,6 +39,9 @@ LARGEST_DIFFERENCE = 1e-4  # by how much a probability of the LiteRT form may di
 
 Tiles = npt.NDArray[np.float32]
 Logits = npt.NDArray[np.float32]
+
+
+Weight = Annotated[float, Field(gt=0, le=2)]
 
 
 class _Part(BaseModel):
@@ -105,12 +110,32 @@ class LiteRtForm(_Part):
     largest_difference: Annotated[float, Field(ge=0, le=LARGEST_DIFFERENCE)]
 
 
+class TranscriberPart(_Part):
+    """The second network of a bundle, which reads lines of digits; transcriber.keras and its LiteRT form.
+
+    `answers` is its self-test: what it says of known windows, (n, 11), the mean logits of the ten digits and of
+    none, `tolerance` how far an engine may be off, relative where they are larger than 1. `weights` say how much
+    the classifier's log-probabilities count, its own, and the classifier's on parts that were cut out, where both
+    speak of a line; from `accept` on a digit among others is accepted, where that is more than the classifier's;
+    `chosen_on` says why these.
+    """
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    answers: Annotated[list[list[float]], Field(min_length=1)]
+    tolerance: Annotated[float, Field(gt=0)] = SELF_TEST_TOLERANCE
+    weights: tuple[Weight, Weight, Weight] = (0.7, 0.7, 0.4)
+    accept: Annotated[float, Field(ge=0, le=1)] = 0.0
+    chosen_on: str = "default, not chosen for this network"
+    litert: LiteRtForm | None = None
+    training: TrainingRun | None = None
+
+
 class Card(_Part):
     """All that is known about one model; card.json is this, as JSON.
 
     `labels` name the outputs: the ten digits, then classes of marks that are none. `metrics` are keyed
     by the data they were measured on. `self_test` is None for a bare file alone,
-    `litert` where the bundle holds no model.tflite.
+    `litert` where the bundle holds no model.tflite, `transcriber` where it reads sign by sign alone.
     """
 
     format_version: Literal[1] = 1
@@ -128,6 +153,7 @@ class Card(_Part):
     versions: dict[str, str] = Field(default_factory=dict)
     self_test: SelfTest | None = None
     litert: LiteRtForm | None = None
+    transcriber: TranscriberPart | None = None
 
     @field_validator("labels")
     @classmethod
@@ -191,7 +217,14 @@ def write_card(folder: Path, card: Card) -> None:
 
 def files_of(card: Card) -> list[str]:
     """The names of the files that the bundle of this card consists of."""
-    return [MODEL_FILE, *([LITERT_FILE] if card.litert else []), CARD_FILE]
+    names = [MODEL_FILE]
+    if card.litert:
+        names.append(LITERT_FILE)
+    if card.transcriber:
+        names.append(TRANSCRIBER_FILE)
+        if card.transcriber.litert:
+            names.append(TRANSCRIBER_LITERT_FILE)
+    return [*names, CARD_FILE]
 
 
 def card_bytes(card: Card) -> bytes:

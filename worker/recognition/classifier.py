@@ -6,17 +6,18 @@ A classifier belongs to one thread at a time; it holds no lock. Its library is i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from worker.errors import ModelError
-from worker.recognition.bundle import Bundle, to_logits
+from worker.recognition.bundle import Bundle, Network, to_logits
 from worker.recognition.card import Card, Logits, Tiles
 from worker.recognition.engine import Engine, agreeing_sizes, plan_chunks
 from worker.recognition.quiet import quiet_tensorflow
+from worker.recognition.transcriber import Transcriber
 from worker.vision.page import TILE_PX
 
 # Tiles go through the engine in chunks of just these sizes, the last one filled up with empty tiles: one
@@ -24,6 +25,8 @@ from worker.vision.page import TILE_PX
 # A tile gets the same bits in every size from 2 up on the machines seen (a lone row takes another path
 # through the matrix product); loading makes sure of it and leaves out the sizes that differ.
 CHUNK_SIZES = (64, 16, 4)
+# Windows of lines are ten times as dear as tiles, and few.
+WINDOWS, LITERT_WINDOWS = (8, 2), (4, 1)
 
 _has_loaded: list[bool] = []  # one entry for each model that was loaded in this process
 
@@ -34,6 +37,7 @@ class Classifier:
 
     card: Card
     engine: Engine
+    transcriber: Transcriber | None = None  # where the bundle has one
 
     @staticmethod
     def load(
@@ -47,12 +51,15 @@ class Classifier:
         if engine == "litert":
             from worker.recognition.litert import LiteRtEngine
 
-            return Classifier(bundle.card, LiteRtEngine(bundle, threads))
+            small = LiteRtEngine(bundle.network, threads)
+            lines = bundle.transcriber and LiteRtEngine(bundle.transcriber, threads, LITERT_WINDOWS)
+            return Classifier(bundle.card, small, Transcriber(lines) if lines else None)
         # Only the first load is talkative. A later one may happen beside other threads, whose log is to flow.
         with contextlib.nullcontext() if _has_loaded else quiet_tensorflow():
-            tensorflow = _TensorFlowEngine(bundle, threads)
+            large = _TensorFlowEngine(bundle.network, threads, CHUNK_SIZES)
+            whole = bundle.transcriber and _TensorFlowEngine(bundle.transcriber, threads, WINDOWS)
         _has_loaded.append(True)
-        return Classifier(bundle.card, tensorflow)
+        return Classifier(bundle.card, large, Transcriber(whole) if whole else None)
 
     def logits(self, tiles: Tiles) -> Logits:
         """The logits, float32 (n, labels), of tiles, float32 (n, 28, 28) in [0, 1]; n may be 0.
@@ -81,20 +88,26 @@ class Classifier:
         known = self.card.self_test
         if known is None:
             self.warm_up()
-            return
-        answers = known.answers()
-        off = (np.abs(self.logits(known.questions()) - answers) / np.maximum(1, np.abs(answers))).max()
-        if not off <= known.tolerance:  # NaN is off, too
+        else:
+            self._compare(self.logits(known.questions()), known.answers(), known.tolerance)
+        part = self.card.transcriber
+        if self.transcriber is not None and part is not None:
+            answers = np.asarray(part.answers, np.float32)
+            self._compare(self.transcriber.known_answers(len(answers)), answers, part.tolerance)
+
+    def _compare(self, found: Logits, answers: Logits, tolerance: float) -> None:
+        off = (np.abs(found - answers) / np.maximum(1, np.abs(answers))).max()
+        if not off <= tolerance:  # NaN is off, too
             raise ModelError(
                 f"The model {self.card.name} does not give the answers it once gave: logits differ"
-                f" by {off:.3g}, allowed are {known.tolerance:g}. Reinstall (make install), or train it anew."
+                f" by {off:.3g}, allowed are {tolerance:g}. Reinstall (make install), or train it anew."
             )
 
 
 class _TensorFlowEngine:
-    """The Keras model as TensorFlow functions, each of one shape."""
+    """A Keras model as TensorFlow functions, each of one shape."""
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
+    def __init__(self, network: Network, threads: int, sizes: Sequence[int]) -> None:
         import keras
         import tensorflow as tf
 
@@ -105,14 +118,15 @@ class _TensorFlowEngine:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
         # The model owns the variables that the functions below use, so it is held, too.
-        self._model = model = bundle.load()
+        self._model = model = network.load()
+        input_shape = network.architecture.input_shape
         function = tf.function(lambda tiles: model(tiles, training=False))
         self._functions = {
-            size: function.get_concrete_function(tf.TensorSpec((size, *bundle.card.input_shape), tf.float32))
-            for size in CHUNK_SIZES
+            size: function.get_concrete_function(tf.TensorSpec((size, *input_shape), tf.float32))
+            for size in sizes
         }
         self._constant = tf.constant
-        self.sizes = agreeing_sizes(self.run, CHUNK_SIZES, bundle.card.input_shape)
+        self.sizes = agreeing_sizes(self.run, sizes, input_shape)
 
     def run(self, tiles: Tiles) -> Logits:
         outputs: Logits = self._functions[len(tiles)](self._constant(tiles)).numpy()

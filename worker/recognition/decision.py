@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,17 @@ class Thresholds:
     """What is accepted, and what is taken for no digit.
 
     `accept`: the least confidence with which a digit is accepted. `digit`: the least probability of
-    being a digit with which a mark counts as one. Both in [0, 1].
+    being a digit with which a mark counts as one. `among`: as `accept`, for a digit of a line with
+    several, where that is higher: one mistake spoils a number. All in [0, 1].
     """
 
     accept: float
     digit: float
+    among: float = 0.0
+
+    def for_line(self, digits: int) -> Thresholds:
+        """The thresholds for a line with so many digits."""
+        return self if digits < 2 else replace(self, accept=max(self.accept, self.among))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +148,18 @@ def judge(lines: Sequence[Sequence[Sign]], thresholds: Thresholds) -> Verdict:
             max(0.0, 1.0 - sign.may_be_missing(height) * sign.held) for sign in line if sign.chosen is None
         )
         confidence *= none_missing
+        chosen = [sign for sign in line if sign.chosen is not None]
         own = [
-            _reading(sign, sign.chosen, thresholds, none_missing) for sign in line if sign.chosen is not None
+            _reading(sign, sign.chosen, thresholds.for_line(len(chosen)), none_missing)
+            for sign in chosen
+            if sign.chosen is not None
         ]
         confidence *= math.prod(reading.confidence for reading in own)
         if own:
             texts.append(_text(own))
             readings += own
-    chosen = [sign for sign in signs if sign.chosen is not None]
-    return Verdict("\n".join(texts), confidence, tuple(readings), _reason(chosen, readings))
+    read = [sign for sign in signs if sign.chosen is not None]
+    return Verdict("\n".join(texts), confidence, tuple(readings), _reason(read, readings))
 
 
 def _reason(signs: Sequence[Sign], readings: Sequence[Reading]) -> Reason | None:

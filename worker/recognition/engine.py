@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from worker.recognition.bundle import SELF_TEST_TILES, draw_known_tiles
+from worker.recognition.bundle import known_inputs
 from worker.recognition.card import Logits, Tiles
 
 
@@ -40,14 +40,13 @@ def plan_chunks(count: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
 def agreeing_sizes(
     run: Callable[[Tiles], Logits], sizes: Sequence[int], input_shape: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """Those of `sizes` (descending) in which known tiles get the very bits that the largest gives them.
+    """Those of `sizes` (descending) in which known inputs get the very bits that the largest gives them.
 
     A matrix product may take another path through the processor for another number of rows, and round
     differently: the answer for a tile must not depend on its company.
     """
     largest = sizes[0]
-    known = np.concatenate([draw_known_tiles(seed) for seed in range(-(-largest // SELF_TEST_TILES))])
-    tiles = (known[:largest] / np.float32(255)).astype(np.float32).reshape(-1, *input_shape)
+    tiles = known_inputs(largest, input_shape)
     expected = run(tiles)
 
     def agrees(size: int) -> bool:

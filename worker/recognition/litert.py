@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from worker.errors import ModelError
-from worker.recognition.bundle import Bundle
+from worker.recognition.bundle import Network
 from worker.recognition.card import Logits, Tiles
 from worker.recognition.engine import agreeing_sizes
 from worker.recognition.quiet import quiet_stderr
@@ -16,27 +17,28 @@ CHUNK_SIZES = (16, 4, 1)
 
 
 class LiteRtEngine:
-    """The LiteRT form of a bundle's model: one interpreter for each number of tiles, never resized again."""
+    """The LiteRT form of a network: one interpreter for each number of inputs, never resized again."""
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
-        content = bundle.read_litert_form()
+    def __init__(self, network: Network, threads: int, sizes: Sequence[int] = CHUNK_SIZES) -> None:
+        content = network.read_litert_form()
+        input_shape = network.architecture.input_shape
         interpreter_class = _interpreter_class()
         with quiet_stderr():
             try:
                 self._interpreters = {
-                    size: _interpreter(interpreter_class, content, (size, *bundle.card.input_shape), threads)
-                    for size in CHUNK_SIZES
+                    size: _interpreter(interpreter_class, content, (size, *input_shape), threads)
+                    for size in sizes
                 }
             except (ValueError, RuntimeError) as error:  # what LiteRT raises, whatever is wrong
                 raise ModelError(
-                    f"LiteRT cannot load the form in {bundle.path}: {error}."
-                    f" Make it anew: digit-worker convert {bundle.path}"
+                    f"LiteRT cannot load the form in {network.path}: {error}."
+                    f" Make it anew: digit-worker convert {network.path}"
                 ) from error
             self._ends = {
                 size: (each.get_input_details()[0]["index"], each.get_output_details()[0]["index"])
                 for size, each in self._interpreters.items()
             }
-            self.sizes = agreeing_sizes(self.run, CHUNK_SIZES, bundle.card.input_shape)
+            self.sizes = agreeing_sizes(self.run, sizes, input_shape)
 
     def run(self, tiles: Tiles) -> Logits:
         """The model's outputs, float32 (size, labels), for float32 (size, *input shape)."""

@@ -16,10 +16,11 @@ from worker.recognition.quiet import quiet_tensorflow
 PARITY_TILES = 64
 
 
-def make_litert_form(model: Any, tiles: Tiles, outputs_are_logits: bool) -> tuple[bytes, float]:
-    """The content of model.tflite for this Keras model, and how far its probabilities are off at most.
+def make_litert_form(model: Any, tiles: Tiles, softmax_over: int | None) -> tuple[bytes, float]:
+    """The LiteRT form of this Keras model, and how far its probabilities are off at most.
 
-    It is asked about `tiles`, float32 (n, *input shape), and about as much noise. ModelError where it
+    It is asked about `tiles`, float32 (n, *input shape), and about noise. Every `softmax_over` of its outputs
+    are the logits of one question; None: they are probabilities already. ModelError where it
     cannot be made, or a probability is off by more than `LARGEST_DIFFERENCE`.
     """
     noise = np.random.default_rng(0).random((PARITY_TILES, *tiles.shape[1:])).astype(np.float32)
@@ -33,8 +34,8 @@ def make_litert_form(model: Any, tiles: Tiles, outputs_are_logits: bool) -> tupl
         import keras
 
         expected = keras.ops.convert_to_numpy(model(asked, training=False))
-    if outputs_are_logits:
-        answers, expected = _softmax(answers), _softmax(expected)
+    if softmax_over is not None:
+        answers, expected = (_softmax(each.reshape(-1, softmax_over)) for each in (answers, expected))
     off = float(np.abs(answers - expected).max())
     if not off <= LARGEST_DIFFERENCE:  # NaN is off, too
         raise ModelError(

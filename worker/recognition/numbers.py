@@ -6,14 +6,16 @@ the reading under which every candidate is a whole single digit wins. Pure, give
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
+from worker.recognition.frames import BLANK, Frames, evidence, peaks
 from worker.recognition.lattice import NEVER, Edge, Path, best_paths, posteriors
 from worker.vision.candidates import Candidate, Ladder, are_close
 from worker.vision.layout import usual_height
@@ -35,7 +37,25 @@ LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
 STORM_FROM = 24  # marks; where half of so many are no sure digits, the page is no page of digits
 BAR_COUNTS = 0.3
 TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
+NEVER_SURER = 1e-4  # where two opinions meet, neither counts as more certain than that
+SAME_PLACE = 0.5  # of the joint width of two candidates: what shares so much is one place
 READINGS = 8  # kept of a line, the best first
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much the log-probabilities of the classifier and of the transcriber count where both speak of a line.
+
+    They look at the same ink: less than two independent witnesses would. What the classifier says of a part cut
+    out of a mark counts `cut`: it was drawn by scissors, not by a hand.
+    """
+
+    classifier: float = 0.7
+    transcriber: float = 0.7
+    cut: float = 0.4
+
+
+EQUAL = Weights()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +134,29 @@ def find_doubt(boxes: Sequence[Box], probabilities: Floats) -> Doubt:
     return Doubt(to_cut, to_join)
 
 
+def doubt_of(doubt: Doubt, boxes: Sequence[Box], frames: Frames) -> tuple[Doubt, dict[int, list[float]]]:
+    """What is to be tried besides, since the transcriber sees several digits in a mark, or one in two.
+
+    Also, for marks with several, the columns of the page midway between them.
+    """
+    seen = peaks(frames)
+    within = [[peak.x for peak in seen if box.x <= peak.x < box.right] for box in boxes]
+    hints = {
+        i: [(x + after) / 2 for x, after in itertools.pairwise(own)]
+        for i, own in enumerate(within)
+        if len(own) > 1
+    }
+    height = frames.band.height * frames.step
+    one_in_two = [
+        i
+        for i in range(len(boxes) - 1)
+        if len(within[i]) + len(within[i + 1]) <= 1 and are_close(boxes[i], boxes[i + 1], height)
+    ]
+    to_cut = tuple(sorted({*doubt.to_cut, *hints}))
+    to_join = tuple(sorted({*doubt.to_join, *one_in_two}))
+    return Doubt(to_cut, to_join), hints
+
+
 def everything(boxes: Sequence[Box], probabilities: Floats) -> Doubt:
     """All that could be tried with a line whose best reading is known not to fit."""
     if len(boxes) == 0 or probabilities.shape[1] <= SEVERAL:
@@ -144,11 +187,17 @@ def line_height(boxes: Sequence[Box], probabilities: Floats) -> float:
 
 
 def search(
-    boxes: Sequence[Box], probabilities: Floats, ladder: Ladder, of_candidates: Floats
+    boxes: Sequence[Box],
+    probabilities: Floats,
+    ladder: Ladder,
+    of_candidates: Floats,
+    frames: Frames | None = None,
+    weights: Weights = EQUAL,
 ) -> list[tuple[list[Sign], float]]:
     """The best readings of a line, each with its share of all readings' probability, the best first.
 
-    `probabilities` (n, labels) belong to the marks as a whole, `of_candidates` to `ladder.candidates`.
+    `probabilities` (n, labels) belong to the marks as a whole, `of_candidates` to `ladder.candidates`;
+    `frames` is what the transcriber says of the line, where it was asked: a second opinion on every edge.
     """
     height = line_height(boxes, probabilities)
     edges = [
@@ -172,8 +221,12 @@ def search(
             Edge(edge.first, edge.last, tuple(p - cost for p in edge.digits), nothing - cost, edge.tag)
         )
     nodes = ladder.starts[-1] + 1
-    paths = best_paths(edges, nodes, READINGS)
+    if frames is not None:
+        is_cut = [False] * len(boxes) + [not candidate.is_joined for candidate in ladder.candidates]
+        edges = _seconded(edges, is_cut, ladder, frames, weights)
+    paths = best_paths(edges, nodes, READINGS if frames is None else 2 * READINGS)
     shares, total = posteriors(edges, nodes)
+    agreed = _Agreement(edges, shares, ladder) if frames is not None else None
 
     def signs(path: Path) -> list[Sign]:
         found = []
@@ -181,10 +234,84 @@ def search(
             is_mark = tag < len(boxes)
             row = probabilities[tag] if is_mark else of_candidates[tag - len(boxes)]
             box = boxes[tag] if is_mark else ladder.candidates[tag - len(boxes)].box
-            found.append(Sign(row, box, digit, shares[tag]))
+            if agreed is None:
+                found.append(Sign(row, box, digit, shares[tag]))
+            else:
+                found.append(Sign(agreed.row(tag, row), box, digit))
         return found
 
+    if frames is not None:
+        paths = _by_text(paths)
     return [(signs(path), math.exp(min(0.0, path.score - total))) for path in paths]
+
+
+def _seconded(
+    edges: Sequence[Edge], is_cut: Sequence[bool], ladder: Ladder, frames: Frames, weights: Weights
+) -> list[Edge]:
+    """The edges with what the transcriber says of the frames between their nodes."""
+    at = [min(len(frames), max(0, round(frames.frame_at(x)))) for x in ladder.columns]
+    at[0], at[-1] = 0, len(frames)
+    spans = sorted({(edge.first, edge.last) for edge in edges})
+    heard = evidence(frames.log_probabilities, [(at[first], at[last]) for first, last in spans])
+    rows = dict(zip(spans, weights.transcriber * _humble(heard), strict=True))
+    own_weights = np.where(is_cut, weights.cut, weights.classifier)[:, None]
+    looked = own_weights * _humble(np.array([[*edge.digits, edge.nothing] for edge in edges]))
+    both = [row + rows[edge.first, edge.last] for edge, row in zip(edges, looked, strict=True)]
+    return [
+        replace(
+            edge,
+            digits=tuple(row[:DIGITS].tolist()),
+            nothing=float(row[BLANK]) if edge.nothing > NEVER else NEVER,
+        )
+        for edge, row in zip(edges, both, strict=True)
+    ]
+
+
+def _humble(log_probabilities: Floats) -> Floats:
+    """Rows of log-probabilities in which nothing is as good as ruled out: no opinion may silence the other."""
+    best = log_probabilities.max(axis=1, keepdims=True, initial=-np.inf)
+    return np.asarray(np.logaddexp(log_probabilities, best + math.log(NEVER_SURER)))
+
+
+def _by_text(paths: Sequence[Path]) -> list[Path]:
+    """For each text the best path that reads it, with the sum of all that do; the likeliest text first."""
+    scores: dict[str, list[float]] = {}
+    best: dict[str, Path] = {}
+    for path in paths:
+        scores.setdefault(path.text, []).append(path.score)
+        best.setdefault(path.text, path)
+    summed = [replace(path, score=float(np.logaddexp.reduce(scores[text]))) for text, path in best.items()]
+    return sorted(summed, key=lambda path: -path.score)[:READINGS]
+
+
+class _Agreement:
+    """What all readings of a line together say of one place: a digit may be cut out in many ways and be the same."""
+
+    def __init__(self, edges: Sequence[Edge], shares: Mapping[int, float], ladder: Ladder) -> None:
+        self._places = {edge.tag: place for place, edge in enumerate(edges)}
+        columns = ladder.columns or tuple(float(node) for node in range(ladder.starts[-1] + 1))
+        self._starts = np.array([columns[edge.first] for edge in edges])
+        self._ends = np.array([columns[edge.last] for edge in edges])
+        weights = np.array([[*edge.digits, edge.nothing] for edge in edges]).reshape(-1, DIGITS + 1)
+        within = np.exp(weights - weights.max(axis=1, keepdims=True, initial=-np.inf))
+        within /= within.sum(axis=1, keepdims=True)
+        self._shares = within * np.array([shares.get(edge.tag, 0.0) for edge in edges])[:, None]
+
+    def row(self, tag: int, row: Floats) -> Floats:
+        """Probabilities of all labels at the place of an edge; `row`, the classifier's own, parts what is no digit.
+
+        No reading holds two edges that share most of their width, so their probabilities add up.
+        """
+        place = self._places[tag]
+        start, end = self._starts[place], self._ends[place]
+        shared = np.minimum(self._ends, end) - np.maximum(self._starts, start)
+        joint = np.maximum(self._ends, end) - np.minimum(self._starts, start)
+        same = shared >= SAME_PLACE * np.maximum(joint, 1e-9)
+        digits = np.minimum(self._shares[same, :DIGITS].sum(axis=0), 1.0)
+        no_digit = np.maximum(row[DIGITS:], 1e-9)
+        rest = max(0.0, 1.0 - float(digits.sum()))
+        found = np.concatenate([digits, rest * no_digit / no_digit.sum()])
+        return np.asarray(found / found.sum())
 
 
 def _cost(candidate: Candidate) -> float:

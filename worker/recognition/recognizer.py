@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,24 +11,35 @@ import numpy.typing as npt
 
 from worker.expectation import Expectation
 from worker.recognition.decision import DIGITS, SEVERAL, Sign, Thresholds, Verdict, calibrate, judge
+from worker.recognition.frames import Frames
 from worker.recognition.numbers import (
+    EQUAL,
+    MAYBE_SEVERAL,
     Doubt,
+    Weights,
+    doubt_of,
     everything,
     find_doubt,
     is_poor,
     is_storm,
     legibility,
+    line_height,
     search,
     weathered,
 )
+from worker.recognition.transcriber import LineTranscriber
 from worker.vision.candidates import Ladder, climb
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import TILE_PX
 from worker.vision.sheet import Line, Sheet
+from worker.vision.strips import Band, band_of, strip_of
 
 Floats = npt.NDArray[np.float64]
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 TURN_GAIN = 0.2  # of legibility: a page is not turned for less
+TURNS_TRIED = 3  # quarters
+WIDE = 1.2  # widths in heights: a lone mark so wide may be a number whose digits touch
+SAMPLE = 24  # marks of a page that say how it lies
 
 
 class TileClassifier(Protocol):
@@ -41,11 +52,12 @@ class TileClassifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What goes with a model: its normaliser, the temperature of its logits, and what is accepted."""
+    """What goes with a model: its normaliser, the temperature of its logits, what is accepted, whose word counts."""
 
     normalizer: NormalizerSettings
     temperature: float
     thresholds: Thresholds
+    weights: Weights = EQUAL
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +69,24 @@ class _Look:
     marks: Line
     rows: Floats
     doubt: Doubt
+    hears: bool  # whether the transcriber is to be asked
+    frames: Frames | None = None
+    hints: Mapping[int, Sequence[float]] = field(default_factory=dict)
+
+    def hearing(self, frames: Frames) -> _Look:
+        """The same look, with what the transcriber says of the line."""
+        doubt, hints = doubt_of(self.doubt, [tile.box for tile in self.marks.tiles], frames)
+        return replace(self, frames=frames, doubt=doubt, hints=hints)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Eyes:
+    """What looks at lines: both networks, what is known about them, and the threads they share."""
+
+    classifier: TileClassifier
+    transcriber: LineTranscriber | None
+    knowledge: Knowledge
+    spread: Spread
 
 
 def recognize(
@@ -65,8 +95,12 @@ def recognize(
     knowledge: Knowledge,
     spread: Spread = map,
     expected: Sequence[Expectation | None] | None = None,
+    transcriber: LineTranscriber | None = None,
 ) -> list[Verdict]:
     """One verdict for each of `sheets`, in their order; `spread` maps a function over items, as `map` does.
+
+    Signs that stand alone are the classifier's; of lines of several the `transcriber`, where there is one,
+    gives a second opinion.
 
     `expected` says for each sheet what it shall hold, where that is known: among readings that are about
     as likely it prefers what fits. Whether the best one fits after all is not judged here.
@@ -84,28 +118,83 @@ def recognize(
             continue
         for n, (line, own) in enumerate(zip(sheet.lines, rows, strict=True)):
             doubt = find_doubt([tile.box for tile in line.tiles], own)
-            if doubt:
-                looks.append(_Look(s, n, line, own, doubt))
-    for look, readings in zip(looks, _second_look(looks, classifier, knowledge, spread), strict=True):
-        signs[look.sheet][look.line] = readings[0][0]
+            hears = transcriber is not None and _is_for_transcriber(line, own, knowledge.thresholds)
+            if doubt or hears:
+                looks.append(_Look(s, n, line, own, doubt, hears))
+    eyes = _Eyes(classifier, transcriber, knowledge, spread)
+    for look, readings in zip(looks, _second_look(looks, sheets, eyes), strict=True):
+        signs[look.sheet][look.line] = _still_doubted(look, readings[0][0])
     if expected is not None:
-        _fit(sheets, firsts, signs, expected, classifier, knowledge, spread)
+        _fit(sheets, firsts, signs, expected, eyes)
     verdicts = [judge(lines, knowledge.thresholds) for lines in signs]
     return [_as_seen(verdict, sheet) for verdict, sheet in zip(verdicts, sheets, strict=True)]
 
 
 def _second_look(
-    looks: Sequence[_Look], classifier: TileClassifier, knowledge: Knowledge, spread: Spread
+    looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes
 ) -> list[list[tuple[list[Sign], float]]]:
     """The readings of each line with their shares of probability, the best first."""
-    ladders = list(spread(lambda look: _climbed(look, knowledge.normalizer), looks))
-    second = _probabilities([tile for _, tiles in ladders for tile in tiles], classifier, knowledge)
+    looks = _heard(looks, sheets, eyes)
+    normalizer = eyes.knowledge.normalizer
+    ladders = list(eyes.spread(lambda look: _climbed(look, normalizer), looks))
+    second = _probabilities([tile for _, tiles in ladders for tile in tiles], eyes.classifier, eyes.knowledge)
     found, start = [], 0
     for look, (ladder, tiles) in zip(looks, ladders, strict=True):
         own = second[start : start + len(tiles)]
         start += len(tiles)
-        found.append(search([tile.box for tile in look.marks.tiles], look.rows, ladder, own))
+        boxes = [tile.box for tile in look.marks.tiles]
+        found.append(search(boxes, look.rows, ladder, own, look.frames, eyes.knowledge.weights))
     return found
+
+
+def _heard(looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes) -> list[_Look]:
+    """The looks with what the transcriber says of their lines, and what is to be tried because of it."""
+    chosen = [look for look in looks if look.hears]
+    if not chosen or eyes.transcriber is None:
+        return list(looks)
+    strips = list(eyes.spread(lambda look: _strip(look, sheets[look.sheet]), chosen))
+    frames = eyes.transcriber.frames([strip for _, strip in strips])
+    by_place = {
+        (look.sheet, look.line): Frames(rows, band, sheets[look.sheet].field.step)
+        for look, (band, _), rows in zip(chosen, strips, frames, strict=True)
+    }
+    return [
+        look.hearing(by_place[look.sheet, look.line]) if (look.sheet, look.line) in by_place else look
+        for look in looks
+    ]
+
+
+def _is_for_transcriber(line: Line, rows: Floats, thresholds: Thresholds) -> bool:
+    """Whether a second opinion on a line is worth its cost: it has several signs, or one that leaves a doubt.
+
+    A lone narrow sign that is hardly a digit stays what it is: among digits it might have passed for one.
+    """
+    if rows.shape[1] <= SEVERAL or len(rows) == 0:
+        return False
+    box = line.tiles[0].box
+    if len(rows) > 1 or float(rows[0, SEVERAL]) > MAYBE_SEVERAL or box.width > WIDE * box.height:
+        return True
+    digits = rows[0, :DIGITS]
+    return float(digits.sum()) >= thresholds.digit and float(digits.max()) < thresholds.accept
+
+
+def _still_doubted(look: _Look, signs: list[Sign]) -> list[Sign]:
+    """A lone sign is as likely no digit as the classifier says, however digit-like the transcriber finds it.
+
+    It learned from lines, where nearly everything is a digit; which digit it is, both may say.
+    """
+    if len(signs) != 1 or signs[0].box != look.marks.tiles[0].box or len(look.rows) != 1:
+        return signs
+    row, fused = look.rows[0], signs[0].probabilities
+    is_digit = float(row[:DIGITS].sum())
+    among = fused[:DIGITS] / max(float(fused[:DIGITS].sum()), 1e-12)
+    return [replace(signs[0], probabilities=np.concatenate([is_digit * among, row[DIGITS:]]))]
+
+
+def _strip(look: _Look, sheet: Sheet) -> tuple[Band, npt.NDArray[np.float32]]:
+    boxes = [tile.box for tile in look.marks.tiles]
+    band = band_of(boxes, line_height(boxes, look.rows), sheet.field.step)
+    return band, strip_of(sheet.field, band)
 
 
 def _fit(
@@ -113,9 +202,7 @@ def _fit(
     firsts: Sequence[Floats],
     signs: list[list[list[Sign]]],
     expected: Sequence[Expectation | None],
-    classifier: TileClassifier,
-    knowledge: Knowledge,
-    spread: Spread,
+    eyes: _Eyes,
 ) -> None:
     """Put the likeliest readings that fit what is expected in the place of those that do not, in `signs`."""
     looks: list[_Look] = []
@@ -124,8 +211,10 @@ def _fit(
         if rule is None or not knows_parts or is_storm(firsts[s]) or rule.matches(_digits_of(signs[s])):
             continue
         for n, (line, own) in enumerate(zip(sheet.lines, _by_lines(sheet, firsts[s]), strict=True)):
-            looks.append(_Look(s, n, line, own, everything([tile.box for tile in line.tiles], own)))
-    readings = _second_look(looks, classifier, knowledge, spread)
+            everywhere = everything([tile.box for tile in line.tiles], own)
+            hears = eyes.transcriber is not None and _is_for_transcriber(line, own, eyes.knowledge.thresholds)
+            looks.append(_Look(s, n, line, own, everywhere, hears))
+    readings = _second_look(looks, sheets, eyes)
     for s in sorted({look.sheet for look in looks}):
         own_readings = [found for look, found in zip(looks, readings, strict=True) if look.sheet == s]
         rule = expected[s]
@@ -161,13 +250,37 @@ def _upright(
     firsts = _of_sheets(sheets, classifier, knowledge)
     upright, probabilities = list(sheets), list(firsts)
     poor = [i for i, rows in enumerate(firsts) if is_poor(rows)]
-    tried = [(i, turns) for i in poor for turns in (1, 2, 3)]
-    turned = list(spread(lambda one: sheets[one[0]].turned(one[1], knowledge.normalizer), tried))
-    for (i, _), sheet, rows in zip(tried, turned, _of_sheets(turned, classifier, knowledge), strict=True):
-        gain = legibility(rows) - legibility(firsts[i])
-        if gain > TURN_GAIN and legibility(rows) > legibility(probabilities[i]):
-            upright[i], probabilities[i] = sheet, rows
+    normalizer = knowledge.normalizer
+    samples = list(spread(lambda i: _turned_samples(sheets[i], normalizer), poor))
+    rows = _probabilities([tile for tiles in samples for tile in tiles], classifier, knowledge)
+    promising, start = [], 0
+    for i, tiles in zip(poor, samples, strict=True):
+        gains = [
+            legibility(part) - legibility(firsts[i])
+            for part in np.split(rows[start : start + len(tiles)], TURNS_TRIED)
+        ]
+        start += len(tiles)
+        if max(gains) > TURN_GAIN:
+            promising.append((i, 1 + int(np.argmax(gains))))
+    turned = list(spread(lambda one: sheets[one[0]].turned(one[1], normalizer), promising))
+    for (i, _), sheet, own in zip(promising, turned, _of_sheets(turned, classifier, knowledge), strict=True):
+        if legibility(own) - legibility(firsts[i]) > TURN_GAIN:
+            upright[i], probabilities[i] = sheet, own
     return upright, probabilities
+
+
+def _turned_samples(sheet: Sheet, normalizer: NormalizerSettings) -> list[npt.NDArray[np.float32]]:
+    """Tiles of marks from all over the sheet after one, two and three quarter turns anticlockwise.
+
+    So many tell how a page lies; on a page of two hundred scraps all of them would cost ten pages' time.
+    """
+    marks = [mark for line in sheet.lines for mark in line.marks]
+    chosen = marks[:: -(-len(marks) // SAMPLE)]
+    return [
+        normalize(np.ascontiguousarray(np.rot90(mark.ink, turns)), normalizer)
+        for turns in range(1, TURNS_TRIED + 1)
+        for mark in chosen
+    ]
 
 
 def _of_sheets(sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge) -> list[Floats]:
@@ -187,7 +300,7 @@ def _as_seen(verdict: Verdict, sheet: Sheet) -> Verdict:
 
 
 def _climbed(look: _Look, normalizer: NormalizerSettings) -> tuple[Ladder, list[npt.NDArray[np.float32]]]:
-    ladder = climb(look.marks.marks, look.doubt.to_cut, look.doubt.to_join)
+    ladder = climb(look.marks.marks, look.doubt.to_cut, look.doubt.to_join, look.hints)
     return ladder, [normalize(candidate.ink, normalizer) for candidate in ladder.candidates]
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from worker.recognition.frames import WINDOW_PX
 from worker.recognition.inspection import Architecture, inspect_config
 from worker.vision.page import TILE_PX
+from worker.vision.strips import STRIP_PX
 
 # What the model that ships may cost; tests hold `digits` to it.
 MAX_DIGITS_PARAMETERS = 300_000
@@ -71,14 +73,40 @@ def digits(labels: int = 13) -> Any:
     return keras.Model(inputs, logits, name="digits")
 
 
-def _convolve(x: Any, channels: int, strides: int = 1) -> Any:
+def transcriber(width_px: int | None = WINDOW_PX) -> Any:
+    """The network that reads lines: logits of ten digits and of none for each two columns of a strip.
+
+    For (32, `width_px`, 1), not compiled; any width where it is None. Fully convolutional (as Long et al.,
+    arXiv 1411.4038): height is folded away in steps, width only once, and three layers along the line see
+    about a digit to either side. The outputs are flat: width / 2 rows of 11.
+    """
+    import keras
+
+    inputs = keras.layers.Input((STRIP_PX, width_px, 1))
+    x = _block(inputs, 16)  # (32, w, 16)
+    x = _block(x, 32, strides=2)  # (16, w / 2, 32)
+    x = _residual(x, 32)
+    x = _block(x, 64, strides=(2, 1))  # (8, w / 2, 64)
+    x = keras.layers.ReLU()(keras.layers.Add()([x, _convolve(x, 64)]))
+    x = _block(x, 80, strides=(2, 1))  # (4, w / 2, 80)
+    x = keras.layers.Conv2D(112, (4, 1), use_bias=False)(x)  # (1, w / 2, 112)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    for dilation in (1, 2, 4):
+        y = keras.layers.Conv2D(112, (1, 3), dilation_rate=(1, dilation), padding="same", use_bias=False)(x)
+        x = keras.layers.ReLU()(keras.layers.Add()([x, keras.layers.BatchNormalization()(y)]))
+    x = keras.layers.Dropout(0.1)(x)
+    logits = keras.layers.Conv2D(11, 1, dtype="float32")(x)
+    return keras.Model(inputs, keras.layers.Reshape((-1,), dtype="float32")(logits), name="transcriber")
+
+
+def _convolve(x: Any, channels: int, strides: int | tuple[int, int] = 1) -> Any:
     import keras
 
     x = keras.layers.Conv2D(channels, 3, strides=strides, padding="same", use_bias=False)(x)
     return keras.layers.BatchNormalization()(x)
 
 
-def _block(x: Any, channels: int, strides: int = 1) -> Any:
+def _block(x: Any, channels: int, strides: int | tuple[int, int] = 1) -> Any:
     import keras
 
     return keras.layers.ReLU()(_convolve(x, channels, strides))

@@ -219,7 +219,7 @@ def evaluate(
     `way` is one of `specimens.WAYS`; `against` names a set whose digits are held against the outliers of
     `data`. Raises UsageError for data that cannot be read, ModelError for the model.
     """
-    from worker.assembly import limits_of, load_model, normalizer_of, reader_for, thresholds_of
+    from worker.assembly import limits_of, load_model, normalizer_of, reader_for, thresholds_of, weights_of
     from worker.recognition.bundle import versions
     from worker.training.report import as_text, to_json, write_report
 
@@ -231,7 +231,16 @@ def evaluate(
     model = load_model(settings)
     reader = reader_for(settings, model, root="", with_pictures=False)
     thresholds = thresholds_of(settings, model.card)
-    bench = Bench(reader, model, model.card.temperature, thresholds, normalizer_of(model.card), limits)
+    bench = Bench(
+        reader,
+        model,
+        model.card.temperature,
+        thresholds,
+        normalizer_of(model.card),
+        limits,
+        model.transcriber,
+        weights_of(model.card),
+    )
     try:
         started_s = time.perf_counter()
         measured = measure(specimens, bench, sys.stderr)

@@ -1,25 +1,37 @@
-"""How the bundle that ships is made: corpus, training, calibration; `make model` and nothing else."""
+"""How the bundle that ships is made, tiles and lines: corpus, training, calibration; `make model` and nothing else."""
 
 from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from worker.recognition.card import ChosenThresholds, write_card
+from worker.recognition.bundle import Bundle, add_transcriber
+from worker.recognition.card import ChosenThresholds, TrainingRun, write_card
 from worker.recognition.classifier import Classifier
+from worker.recognition.decision import Thresholds
+from worker.recognition.quiet import quiet_tensorflow
+from worker.recognition.recognizer import Knowledge
+from worker.training.architectures import cost
 from worker.training.calibration import fit
 from worker.training.corpus import BLOCK, LABELS, Recipe, draw_blocks
 from worker.training.datasets import Examples, load_mnist, split_validation
+from worker.training.second_opinion import draw_pages, fit_opinion
 from worker.training.trainer import PlainTiles, Summary, train
+from worker.training.transcription import train_transcriber, write_lines
 from worker.vision.normalization import NormalizerSettings
 
 CORPUS_TILES = 700_000
 EPOCHS = 9.0  # through the corpus
 HARD_TILES = 40_000  # held out, for calibration
 BATCH_TILES = 128
+LINES = 280_000
+LINE_EPOCHS = 2.6
+HELD_OUT_LINES = 8_000
+PAGES_OF_NUMBERS = 600  # held out, to weigh the two networks by
 
 
 def train_digits(
@@ -53,6 +65,68 @@ def train_digits(
     return summary
 
 
+@dataclass(frozen=True, slots=True)
+class LineSummary:
+    """What came of training a transcriber: shares of held-out lines and pages in [0, 1], in words."""
+
+    bundle: Bundle
+    parameters: int
+    multiply_adds: int
+    duration_s: float
+    chosen_on: str
+
+
+def train_lines(
+    data: Path | None,
+    folder: Path,
+    *,
+    seed: int,
+    epochs: float | None = None,
+    lines: int = LINES,
+    processes: int = 2,
+) -> LineSummary:
+    """Train a transcriber and put it into the bundle in `folder`, in the place of one that may be there."""
+    Bundle.open(folder)  # what cannot be opened is not worth an hour
+    with quiet_tensorflow(hide_gpus=False):
+        mnist = load_mnist(data)
+    learn, held_out = split_validation(mnist.train, seed)
+    started_s = time.monotonic()
+    written = write_lines(learn, seed + 6, lines, processes, "lines")
+    unseen = write_lines(held_out, seed + 3, min(HELD_OUT_LINES, lines), processes, "held-out lines")
+    model = train_transcriber(written, unseen, seed=seed, epochs=epochs or LINE_EPOCHS)
+    duration_s = time.monotonic() - started_s
+    run = TrainingRun(
+        command=f"train --preset transcriber --seed {seed}",
+        preset="transcriber",
+        data=mnist.source,
+        epochs=epochs or LINE_EPOCHS,
+        duration_s=round(duration_s, 1),
+    )
+    bundle = weigh(add_transcriber(folder, model, run), held_out, seed, min(PAGES_OF_NUMBERS, lines))
+    found = cost(model)
+    part = bundle.card.transcriber
+    assert part is not None  # noqa: S101 - it was added
+    return LineSummary(bundle, found.parameters, found.multiply_adds, duration_s, part.chosen_on)
+
+
+def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int) -> Bundle:
+    """Fit how much the two networks of a bundle count on lines, and put it into its card."""
+    part = bundle.card.transcriber
+    model = Classifier.load(bundle)
+    if part is None or model.transcriber is None:
+        raise ValueError("the bundle has one network alone")
+    card = bundle.card
+    thresholds = Thresholds(card.thresholds.accept, card.thresholds.digit)
+    known = Knowledge(NormalizerSettings(), card.temperature, thresholds)
+    drawn = draw_pages(held_out, seed + 4, pages)
+    found = fit_opinion(drawn, model, model.transcriber, known)
+    chosen = (found.weights.classifier, found.weights.transcriber, found.weights.cut)
+    chosen_part = part.model_copy(update={"weights": chosen, "accept": found.accept, "chosen_on": found.why})
+    write_card(bundle.path, card.model_copy(update={"transcriber": chosen_part}))
+    print(f"weights {chosen}: {found.why}", file=sys.stderr)
+    return Bundle.open(bundle.path)
+
+
 def draw(
     examples: Examples, seed: int, tiles: int, processes: int, what: str, recipe: Recipe | None = None
 ) -> Examples:
@@ -82,8 +156,6 @@ def draw(
 
 def calibrate_bundle(folder: Path, hard: Examples) -> None:
     """Fit temperature and thresholds on `hard` and put them into the card of `folder`."""
-    from worker.recognition.bundle import Bundle
-
     bundle = Bundle.open(folder)
     logits = Classifier.load(bundle).logits(hard.tiles())
     found = fit(logits, hard.labels)

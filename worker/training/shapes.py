@@ -441,6 +441,44 @@ SHAPES: dict[int, tuple[Shape, ...]] = {
     9: _NINES,
 }
 
+# What quick hands make of digits: read in the company of others, but by itself it may be a letter or a sign.
+IN_COMPANY: dict[int, tuple[Shape, ...]] = {
+    5: family(
+        """
+6 bar forgotten: 12 0, 5 44!, 28 38, 46 54, 44 80, 22 98, -4 96
+5 bar forgotten, flowing: 26 0, 12 40!, 30 40, 42 60, 30 88, -4 98 | slant 0 30
+4 small flag: 10 6, 4 46!, 26 38, 44 54, 40 84, 14 99, -6 94 ; 12 4, 34 0
+        """,
+        thickest=0.15,
+    ),
+    7: family(
+        """
+8 t-like: 0 12, 20 0!, 10 100 ; -16 54, 44 46
+6 t-like, bent: 2 10, 18 0!, 16 50, 8 82, 14 100, 28 94 ; -14 54, 46 44
+6 short hook: -4 22, 4 4, 24 0!, 8 100 ; -18 58, 40 46
+4 f-like: 44 6, 28 0, 20 12, 12 60, 0 104 ; -12 52, 46 46
+        """,
+        slant=(-6.0, 30.0),
+        thickest=0.13,
+    ),
+    8: family(
+        """
+5 open below: 44 8, 26 0, 12 16, 28 44, 44 70, 28 98, 8 84, 22 56, 54 34
+4 loop on a hook: 30 46, 10 30, 22 2, 42 10, 32 44, 10 72, 12 94, 34 98, 46 82
+        """,
+        thickest=0.12,
+    ),
+    9: family(
+        """
+8 p-like: 10 100, 24 4!, 42 0, 54 14, 44 34, 20 42 | slant -6 28
+6 p-like in one stroke: 30 38, 46 30, 52 10, 34 0, 20 16, 14 60, 6 100 | slant -4 28
+5 open loop to the right: 18 40, 42 34, 52 14, 36 0, 22 14, 20 60, 14 100 | slant -4 28
+        """,
+        thickest=0.12,
+        looseness=0.8,
+    ),
+}
+
 # Marks that nobody reads as a digit: letters without a twin among the digits, signs, little pictures.
 MARKS: tuple[Shape, ...] = family(
     """

@@ -13,7 +13,7 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -30,11 +30,13 @@ from worker.outcome import Outcome, Status
 from worker.reading import Reader
 from worker.reasons import BadPictureError, UnfinishedError
 from worker.recognition.decision import Reading, Thresholds, Verdict, decide
+from worker.recognition.numbers import EQUAL, Weights
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
+from worker.recognition.transcriber import LineTranscriber
 from worker.vision.decoding import Limits, decode
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import TILE_PX, Box, Grey, Page
-from worker.vision.segmentation import Mark, find_marks
+from worker.vision.segmentation import Writing, find_marks, find_writing
 from worker.vision.sheet import Sheet, arrange
 
 ONE_DIGIT = Expectation(digits=Span(1, 1))
@@ -165,6 +167,8 @@ class Bench:
     thresholds: Thresholds
     normalizer: NormalizerSettings
     limits: Limits
+    transcriber: LineTranscriber | None = None
+    weights: Weights = EQUAL
 
     def decide(self, boxes: Sequence[Box], logits: npt.NDArray[np.float32]) -> Answer:
         """The answer to the marks of one picture, whose logits (n, labels) are known."""
@@ -172,10 +176,13 @@ class Bench:
 
     def recognize(self, sheets: Sequence[Sheet], expected: Expectation | None = None) -> list[Answer]:
         """The answers to pages whose marks are known; `expected` is what is known of each of them."""
-        knowledge = Knowledge(self.normalizer, self.temperature, self.thresholds)
+        knowledge = Knowledge(self.normalizer, self.temperature, self.thresholds, self.weights)
         rules = None if expected is None else [expected] * len(sheets)
         return [
-            _answer_of(verdict) for verdict in recognize(sheets, self.classifier, knowledge, expected=rules)
+            _answer_of(verdict)
+            for verdict in recognize(
+                sheets, self.classifier, knowledge, expected=rules, transcriber=self.transcriber
+            )
         ]
 
 
@@ -285,20 +292,24 @@ class PageSet:
     def read(self, bench: Bench, start: int, stop: int) -> list[Answer]:
         """Cut, normalise and classify so many pages at once."""
         pages = [self.page(index) for index in range(start, stop)]
-        found = [arrange(self._marks(page), bench.normalizer, page.width, page.height) for page in pages]
+        found = [arrange(self._writing(page), bench.normalizer, page.width, page.height) for page in pages]
         # What a person drew a box around is one digit.
         return bench.recognize(found, ONE_DIGIT if self.largest_only else None)
 
     def view(self, bench: Bench, index: int) -> View:
         """The page and the marks that were classified."""
         page = self.page(index)
-        return View(page.grey, tuple(normalize(mark.ink, bench.normalizer) for mark in self._marks(page)))
+        return View(
+            page.grey, tuple(normalize(mark.ink, bench.normalizer) for mark in self._writing(page).marks)
+        )
 
-    def _marks(self, page: Page) -> list[Mark]:
-        marks = find_marks(page)
-        if self.largest_only and marks:
-            return [max(marks, key=lambda mark: int(np.count_nonzero(mark.ink)))]
-        return marks
+    def _writing(self, page: Page) -> Writing:
+        writing = find_writing(page)
+        if self.largest_only and writing.marks:
+            return replace(
+                writing, marks=[max(writing.marks, key=lambda mark: int(np.count_nonzero(mark.ink)))]
+            )
+        return writing
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -114,7 +114,7 @@ def train(
     unknown presets, missing data and folders that hold something else.
     """
     if preset not in _PRESETS:
-        raise UsageError(f"There is no preset {preset!r}. There are: {', '.join(_PRESETS)}.")
+        raise UsageError(f"There is no preset {preset!r}. There are: {', '.join(_PRESETS)}, transcriber.")
     if preset == "digits" and batches is None:
         raise ValueError("the digits preset needs a source of batches")
     with quiet_tensorflow(hide_gpus=False):
@@ -236,7 +236,7 @@ def _train_digits(task: _Task) -> tuple[Any, _History]:
     steps = max(1, round((task.epochs or 20) * source.batches_per_epoch))
     rounds = math.ceil(steps / ROUND_STEPS)
     steps_per_round = math.ceil(steps / rounds)
-    with _arithmetic():
+    with arithmetic():
         model = digits(len(task.labels))
     model.compile(_optimizer(steps), _smoothed_loss(len(task.labels)), metrics=["accuracy"])
     entry_epochs = steps_per_round / source.batches_per_epoch
@@ -279,7 +279,7 @@ def _settle_statistics(model: Any, source: TileSource) -> None:
 
 
 @contextmanager
-def _arithmetic() -> Iterator[None]:
+def arithmetic() -> Iterator[None]:
     """Layers made here compute in bfloat16 where the processor has it: training takes 0.6 of the time.
 
     Weights and their averages are float32 either way; without it training is the same, only slower.

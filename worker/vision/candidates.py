@@ -6,18 +6,18 @@ between two nodes. Which candidates are digits is for recognition to say.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from worker.vision.cuts import Seam, between, find_seams
+from worker.vision.cuts import Seam, add_seams, between, find_seams
 from worker.vision.ink import Float
 from worker.vision.page import Box
 from worker.vision.segmentation import Mark
 
-MAX_ATOMS_IN_ONE = 4  # a digit that falls into more parts than this was cut along its strokes
+MAX_ATOMS_IN_ONE = 6  # a digit that falls into more parts than this was cut along its strokes
 MAX_CANDIDATES = 400  # of one line: a page of scribbles must not cost more than a page of digits
 CLOSE = 0.3  # heights: pieces farther apart than this are not parts of one digit
 
@@ -43,32 +43,55 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ladder:
-    """A line with its nodes: mark `i` lies between `starts[i]` and `starts[i + 1]`."""
+    """A line with its nodes: mark `i` lies between `starts[i]` and `starts[i + 1]`.
+
+    `columns` says for each node, as a column of the page, where it parts the line; they never fall.
+    """
 
     starts: tuple[int, ...]
     candidates: tuple[Candidate, ...]
+    columns: tuple[float, ...] = ()
 
 
-def climb(marks: Sequence[Mark], to_cut: Collection[int], to_join: Collection[int]) -> Ladder:
+def climb(
+    marks: Sequence[Mark],
+    to_cut: Collection[int],
+    to_join: Collection[int],
+    hints: Mapping[int, Sequence[float]] | None = None,
+) -> Ladder:
     """The line of `marks` with the candidates that lie within the marks `to_cut` and across those `to_join`.
 
-    A place in `to_join` means: this mark and the next. Whole marks are candidates by themselves and not
+    A place in `to_join` means: this mark and the next. `hints` names for marks to be cut the columns of the
+    page near which digits may part, whatever ink is crossed there. Whole marks are candidates by themselves and not
     listed. Not more than `MAX_CANDIDATES` are: marks with the most seams stay whole first.
     """
     starts = [0]
     found: list[Candidate] = []
     to_join = list(to_join)[:MAX_CANDIDATES]
-    seams_of = _affordable({i: find_seams(marks[i].ink) for i in to_cut}, MAX_CANDIDATES - len(to_join))
+    columns = [float(marks[0].box.x)] if marks else [0.0]
+    hints = hints or {}
+    all_seams = {i: _seams(marks[i], hints.get(i, ())) for i in to_cut}
+    seams_of = _affordable(all_seams, MAX_CANDIDATES - len(to_join))
     for place, mark in enumerate(marks):
         seams = seams_of.get(place, [])
         found += _parts(mark, place, starts[-1], seams)
         starts.append(starts[-1] + len(seams) + 1)
+        scale = mark.box.width / mark.ink.shape[1]
+        columns += [mark.box.x + scale * float(seam.columns.mean()) for seam in seams]
+        after = marks[place + 1].box.x if place + 1 < len(marks) else mark.box.right
+        columns.append((mark.box.right + after) / 2)
     for place in to_join:
         joined = join(marks[place], marks[place + 1])
         found.append(
             Candidate(starts[place], starts[place + 2], place, joined.ink, joined.box, is_joined=True)
         )
-    return Ladder(tuple(starts), tuple(found))
+    return Ladder(tuple(starts), tuple(found), tuple(np.maximum.accumulate(columns).tolist()))
+
+
+def _seams(mark: Mark, hints: Sequence[float]) -> list[Seam]:
+    """The seams of a mark: those that its ink suggests, and those near the hinted columns of the page."""
+    scale = mark.box.width / mark.ink.shape[1]
+    return add_seams(mark.ink, find_seams(mark.ink), [(x - mark.box.x) / scale for x in hints])
 
 
 def _affordable(seams_of: dict[int, list[Seam]], most: int) -> dict[int, list[Seam]]:

@@ -7,6 +7,7 @@ lies between any two of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -23,6 +24,7 @@ SEAMS_PER_SQUARE = 4.5  # so many seams at most for each height of width
 MAX_SEAMS = 64  # the cheapest of a mark: no digits that touch need as many
 WIDEST = 16  # heights: what is wider is a ruling or a flourish, no digits that touch
 LEAST_SHARE = 0.04  # of the mark's ink on either side of a seam
+NEAR_HINT = 0.12  # heights: how far from where it was hinted a seam may lie
 CRUMB_SHARE = 0.05  # of a piece's ink: smaller parts, cut off from the rest, are the neighbour's
 
 
@@ -78,6 +80,32 @@ def find_seams(ink: Float) -> list[Seam]:
         if LEAST_SHARE * total <= left <= (1 - LEAST_SHARE) * total:
             found.append(Seam(columns, crossed))
     return found
+
+
+def add_seams(ink: Float, seams: list[Seam], hints: Sequence[float]) -> list[Seam]:
+    """`seams`, and an upright one where least ink is near each of the columns `hints` of `ink` that has none near."""
+    height, width = ink.shape
+    found = list(seams)
+    mass = np.asarray(ink.sum(axis=0))
+    for hint in hints:
+        if not 1 <= hint <= width - 1:
+            continue
+        if any(abs(float(seam.columns.mean()) - hint) <= NEAR_HINT * height for seam in found):
+            continue
+        reach = max(1, round(NEAR_HINT * height))
+        first = max(1, round(hint) - reach)
+        window = mass[first : min(width - 1, round(hint) + reach) + 1]
+        if window.size == 0:
+            continue
+        off = np.abs(np.arange(first, first + len(window)) - hint)
+        column = first + int((window + 1e-3 * off).argmin())  # of equal ones the nearest
+        crossed = float(mass[column]) / height
+        found.append(Seam(np.full(height, column, np.int64), crossed))
+    if len(found) == len(seams):
+        return seams
+    found.sort(key=lambda seam: float(seam.columns.mean()))
+    ordered = np.sort(np.array([seam.columns for seam in found]), axis=0)
+    return [Seam(columns, seam.crossed) for columns, seam in zip(ordered, found, strict=True)]
 
 
 def between(ink: Float, left: Seam | None, right: Seam | None) -> tuple[Float, int, int] | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from worker.vision.ink import InkMap, quantile
 from worker.vision.pieces import Labels, Piece, usual_extent
+
+Boxes = npt.NDArray[np.int64]
 
 LARGE_PX = 260  # a page whose shorter side is as long shows more than one digit's paper
 MANY = 12  # pieces: more than one digit falls into
@@ -54,12 +57,13 @@ def drop_foreign(pieces: list[Piece], width: int, height: int) -> list[Piece]:
         return pieces
     inner = [piece for piece in pieces if not piece.touches_border(width, height)]
     is_large = min(width, height) >= LARGE_PX
+    boxes = _boxes(inner)
     # What touches the border is no drawn frame: in a strip it is digits on a ruling.
-    dropped = {piece.labels for piece in inner if _is_frame(piece, inner)}
+    dropped = {piece.labels for piece in inner if _is_frame(piece, boxes)}
     for piece in pieces:
         if not piece.touches_border(width, height):
             continue
-        beside = sorted((other.extent for other in inner if not other.is_within(piece)), reverse=True)
+        beside = _two_largest_beside(piece, boxes)
         # Two signs of a size beside it are writing; what dwarfs them and runs out of the page is none.
         is_writing = len(beside) >= 2 and beside[1] > 0.02 * max(width, height)
         is_thin = min(piece.width, piece.height) < 0.3 * piece.extent
@@ -68,6 +72,21 @@ def drop_foreign(pieces: list[Piece], width: int, height: int) -> list[Piece]:
         ):
             dropped.add(piece.labels)
     return [piece for piece in pieces if piece.labels not in dropped]
+
+
+def _two_largest_beside(piece: Piece, boxes: Boxes) -> list[int]:
+    """The extents, the largest first, of the two largest of these boxes that do not lie within the piece."""
+    within = (
+        (boxes[:, 0] >= piece.x)
+        & (boxes[:, 1] >= piece.y)
+        & (boxes[:, 2] <= piece.right)
+        & (boxes[:, 3] <= piece.bottom)
+    )
+    extents = boxes[~within, 4]
+    largest: list[int] = np.sort(extents if len(extents) <= 2 else np.partition(extents, -2)[-2:])[
+        ::-1
+    ].tolist()
+    return largest
 
 
 def _is_slab(piece: Piece, width: int, height: int) -> bool:
@@ -79,7 +98,7 @@ def _is_slab(piece: Piece, width: int, height: int) -> bool:
     return level or upright
 
 
-def _is_frame(piece: Piece, others: list[Piece]) -> bool:
+def _is_frame(piece: Piece, boxes: Boxes) -> bool:
     """Whether a piece is drawn or printed around something: a box, a circle, a triangle, a table.
 
     What it holds stands free in it, and is neither a dot nor as high as the slash in a nought.
@@ -87,15 +106,22 @@ def _is_frame(piece: Piece, others: list[Piece]) -> bool:
     if piece.area_px > 0.35 * piece.width * piece.height or min(piece.width, piece.height) < 12:
         return False
     rim_x, rim_y = max(1.0, 0.06 * piece.width), max(1.0, 0.06 * piece.height)
-    return any(
-        max(8, 0.15 * piece.height) < other.height < 0.58 * piece.height
-        and other.x > piece.x + rim_x
-        and other.right < piece.right - rim_x
-        and other.y > piece.y + rim_y
-        and other.bottom < piece.bottom - rim_y
-        for other in others
-        if other is not piece
+    heights = boxes[:, 3] - boxes[:, 1]
+    free = (
+        (heights > max(8, 0.15 * piece.height))
+        & (heights < 0.58 * piece.height)
+        & (boxes[:, 0] > piece.x + rim_x)
+        & (boxes[:, 2] < piece.right - rim_x)
+        & (boxes[:, 1] > piece.y + rim_y)
+        & (boxes[:, 3] < piece.bottom - rim_y)
     )
+    return bool(free.any())
+
+
+def _boxes(pieces: list[Piece]) -> Boxes:
+    """Left, top, right, bottom and extent of each piece: a page of specks holds thousands."""
+    rows = [(one.x, one.y, one.right, one.bottom, one.extent) for one in pieces]
+    return np.array(rows, np.int64).reshape(-1, 5)
 
 
 def drop_specks(pieces: list[Piece], width: int, height: int) -> list[Piece]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from worker.vision.pieces import Piece, usual_extent, usual_height_px
 
 LEAST_APART_PX = 10  # what is smaller and stands alone is a speck
+NEAR = 0.25  # of the usual height: what belongs together is never farther apart, whichever rule says so
 MOST_PIECES = 256  # the largest: what is left out of a page of specks is specks
 
 
@@ -13,15 +17,7 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
     marks = sorted(pieces, key=lambda piece: piece.area_px, reverse=True)[:MOST_PIECES]
     if not marks:
         return []
-    reference_px = usual_height_px(marks)
-    joined = True
-    while joined:
-        joined = False
-        for i in range(len(marks)):
-            for j in range(len(marks) - 1, i, -1):
-                if _belong_together(marks[i], marks[j], reference_px):
-                    marks[i] = marks[i].joined(marks.pop(j))
-                    joined = True
+    _join_all(marks, usual_height_px(marks))
     # What stayed alone and is small beside a whole sign is a speck, a comma, a scrap of a frame.
     largest = usual_extent(marks)
     usual_area_px = sorted(mark.area_px for mark in marks if mark.extent >= 0.6 * largest)[-1]
@@ -43,6 +39,37 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
     ]
 
 
+def _join_all(marks: list[Piece], reference_px: int) -> None:
+    """Join in place what belongs together, the larger of two with the smaller, until nothing does any more."""
+    boxes = np.array([(mark.x, mark.y, mark.right, mark.bottom) for mark in marks], np.int64)
+    joined = True
+    while joined:
+        joined = False
+        i = 0
+        while i < len(marks):
+            near = _near(boxes, i, len(marks), reference_px)
+            while near:
+                j = near.pop()
+                if _belong_together(marks[i], marks[j], reference_px):
+                    marks[i] = one = marks[i].joined(marks.pop(j))
+                    boxes = np.delete(boxes, j, axis=0)
+                    boxes[i] = one.x, one.y, one.right, one.bottom
+                    near = _near(boxes, i, j, reference_px)
+                    joined = True
+            i += 1
+
+
+def _near(boxes: npt.NDArray[np.int64], i: int, end: int, reference_px: int) -> list[int]:
+    """The places after `i` and before `end` of what lies near enough to be asked; on a page of specks few do."""
+    x, y, right, bottom = boxes[i]
+    others = boxes[i + 1 : end]
+    gaps_x = np.maximum(others[:, 0], x) - np.minimum(others[:, 2], right)
+    gaps_y = np.maximum(others[:, 1], y) - np.minimum(others[:, 3], bottom)
+    near = np.maximum(gaps_x, gaps_y) < max(1.0, NEAR * reference_px)
+    places: list[int] = (np.flatnonzero(near) + i + 1).tolist()
+    return places
+
+
 def _belong_together(large: Piece, small: Piece, reference_px: int) -> bool:
     gap_x = max(large.x, small.x) - min(large.right, small.right)
     gap_y = max(large.y, small.y) - min(large.bottom, small.bottom)
@@ -55,7 +82,7 @@ def _belong_together(large: Piece, small: Piece, reference_px: int) -> bool:
         both_wide = large.width > 0.9 * large.height and small.width > 0.9 * small.height
         if both_wide and overlap_x > 0.7 and gap_y < 0.2 * reference_px:
             return True  # the two bows of a 3: digits of two lines are taller than that
-        return gap_y < 0.25 * reference_px and not (both_tall and gap_y > 0.02 * reference_px)
+        return gap_y < NEAR * reference_px and not (both_tall and gap_y > 0.02 * reference_px)
     if both_tall:
         return False  # side by side: two digits
     # A fragment beside the rest: the bar of a 5, the flag of a 1, the arm of a 4.
@@ -63,5 +90,5 @@ def _belong_together(large: Piece, small: Piece, reference_px: int) -> bool:
         return False
     is_top_bar = small.width > small.height and (small.y + small.bottom) / 2 < large.y + 0.35 * large.height
     if is_top_bar:
-        return max(gap_x, gap_y) < 0.25 * reference_px
+        return max(gap_x, gap_y) < NEAR * reference_px
     return gap_x < 0.10 * reference_px and overlap_y > 0.5

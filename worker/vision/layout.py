@@ -112,20 +112,24 @@ def _joined(
 ) -> list[list[int]]:
     """Chains that continue each other across a wide gap, along the common slope."""
     slope = _slope(chains, x, y, right, bottom)
-
-    def level(i: int) -> float:
-        return float((y[i] + bottom[i]) / 2 - slope * (x[i] + right[i]) / 2)
-
-    done: list[list[int]] = []
+    levels: list[float] = ((y + bottom) / 2 - slope * (x + right) / 2).tolist()
+    lines: list[list[int]] = []
+    middles: list[float] = []  # of each line's levels
+    ends: list[float] = []  # where each line ends on the right
     for chain in sorted(chains, key=lambda chain: x[chain[0]]):
-        for line in done:
-            apart = abs(np.median([level(i) for i in chain]) - np.median([level(i) for i in line]))
-            if apart < 0.4 * usual and x[chain[0]] >= max(right[i] for i in line) - 0.3 * usual:
+        start, end = float(x[chain[0]]), float(right[chain].max())
+        own = _median(sorted(levels[i] for i in chain))
+        for place, line in enumerate(lines):
+            if abs(own - middles[place]) < 0.4 * usual and start >= ends[place] - 0.3 * usual:
                 line.extend(chain)
+                middles[place] = _median(sorted(levels[i] for i in line))
+                ends[place] = max(ends[place], end)
                 break
         else:
-            done.append(list(chain))
-    return done
+            lines.append(list(chain))
+            middles.append(own)
+            ends.append(end)
+    return lines
 
 
 def _adopt(index: int, chains: list[list[int]], x: Floats, y: Floats, right: Floats, bottom: Floats) -> None:

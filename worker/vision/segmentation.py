@@ -17,6 +17,7 @@ from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, contrast, fi
 from worker.vision.joining import join_pieces
 from worker.vision.page import Box, Page
 from worker.vision.pieces import Labels, Piece, find_pieces, floor_of
+from worker.vision.strips import NO_FIELD, Field, field_of
 
 MAX_MARKS = 200  # a page of a thousand specks is no page of digits: the largest marks are enough to say so
 FINE_MARK_PX = 40  # marks lower than this at working resolution are cut from the full page
@@ -34,21 +35,35 @@ class Mark:
     ink: Float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Writing:
+    """All that is written on a page: its marks, and the field of ink they were found on."""
+
+    marks: list[Mark]
+    field: Field
+
+
 def find_marks(page: Page) -> list[Mark]:
     """The marks of `page`, from the top left; none where no ink is. `vision.layout` puts them into lines."""
+    return find_writing(page).marks
+
+
+def find_writing(page: Page) -> Writing:
+    """The marks of `page`, from the top left, and its field of ink; no marks where no ink is."""
     ink_map = find_ink(page)
     if ink_map.core < MIN_CONTRAST:
-        return []
+        return Writing([], NO_FIELD)
     ink_map, mask = clean(ink_map)
     if ink_map.core < MIN_CONTRAST:
-        return []
+        return Writing([], NO_FIELD)
     labels, pieces = find_pieces(ink_map, mask)
     height, width = labels.shape
     pieces = drop_lines_of_the_paper(pieces, width, height, ink_map.core)
     pieces = drop_specks(drop_foreign(pieces, width, height), width, height)
     marks = drop_border_lines(join_pieces(pieces), labels, ink_map)
     marks = sorted(marks, key=lambda mark: mark.area_px, reverse=True)[:MAX_MARKS]
-    return [_cut(page, ink_map, labels, piece) for piece in sorted(marks, key=lambda mark: (mark.y, mark.x))]
+    in_order = sorted(marks, key=lambda mark: (mark.y, mark.x))
+    return Writing([_cut(page, ink_map, labels, piece) for piece in in_order], field_of(ink_map))
 
 
 def _cut(page: Page, ink_map: InkMap, labels: Labels, piece: Piece) -> Mark:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,8 @@ import numpy as np
 from worker.vision.layout import lines_of
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import Box, Page, Tile
-from worker.vision.segmentation import Mark, find_marks
+from worker.vision.segmentation import Mark, Writing, find_writing
+from worker.vision.strips import Field
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +23,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sheet:
-    """The lines of a page, from the top; none where there is no ink.
+    """The lines of a page, from the top; none where there is no ink. `field` is the ink they stand on.
 
     `width` and `height` are the page's, in pixels, as it is read: after `turns` quarter turns
     anticlockwise of the page as a person sees it.
@@ -32,6 +32,7 @@ class Sheet:
     lines: tuple[Line, ...]
     width: int
     height: int
+    field: Field
     turns: int = 0
 
     @property
@@ -50,7 +51,8 @@ class Sheet:
             for mark in line.marks
         ]
         width, height = (self.height, self.width) if turns % 2 else (self.width, self.height)
-        return arrange(marks, normalizer, width, height, (self.turns + turns) % 4)
+        field = self.field.turned(turns)
+        return arrange(Writing(marks, field), normalizer, width, height, (self.turns + turns) % 4)
 
     def as_seen(self, box: Box) -> Box:
         """A box of this sheet in pixels of the page as a person sees it."""
@@ -59,18 +61,19 @@ class Sheet:
 
 def sheet_of(page: Page, normalizer: NormalizerSettings) -> Sheet:
     """The lines of marks that `page` shows, every mark normalised for the model."""
-    return arrange(find_marks(page), normalizer, page.width, page.height)
+    return arrange(find_writing(page), normalizer, page.width, page.height)
 
 
 def arrange(
-    marks: Sequence[Mark], normalizer: NormalizerSettings, width: int, height: int, turns: int = 0
+    writing: Writing, normalizer: NormalizerSettings, width: int, height: int, turns: int = 0
 ) -> Sheet:
-    """Marks of a page put into lines, and made into tiles."""
+    """The marks of a page put into lines, and made into tiles."""
     lines = []
+    marks = writing.marks
     for places in lines_of([mark.box for mark in marks]):
         chosen = tuple(marks[i] for i in places)
         lines.append(Line(chosen, tuple(Tile(normalize(mark.ink, normalizer), mark.box) for mark in chosen)))
-    return Sheet(tuple(lines), width, height, turns)
+    return Sheet(tuple(lines), width, height, writing.field, turns)
 
 
 def turn_box(box: Box, turns: int, width: int, height: int) -> Box:

@@ -115,3 +115,10 @@ def test_every_verdict_is_consistent(logits: npt.NDArray[np.float32]) -> None:
         assert abs(sum(reading.probabilities) - 1) < 1e-9
         assert reading.probabilities[reading.digit] == max(reading.probabilities)
         assert reading.confidence <= reading.probabilities[reading.digit] + 1e-12
+
+
+def test_a_digit_among_others_may_need_more_confidence_than_one_alone() -> None:
+    thresholds = Thresholds(accept=0.9, digit=0.5, among=0.97)
+    assert thresholds.for_line(1).accept == 0.9
+    assert thresholds.for_line(2).accept == 0.97
+    assert Thresholds(accept=0.99, digit=0.5, among=0.97).for_line(3).accept == 0.99

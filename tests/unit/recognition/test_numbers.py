@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
+from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX, Frames
 from worker.recognition.numbers import (
     READINGS,
     STORM_FROM,
     TURNED_FROM,
     Doubt,
+    doubt_of,
     everything,
     find_doubt,
     is_poor,
@@ -22,6 +24,7 @@ from worker.recognition.numbers import (
 )
 from worker.vision.candidates import Candidate, Ladder
 from worker.vision.page import Box
+from worker.vision.strips import DIGIT_PX, MARGIN, Band
 
 LABELS = 13
 EMPTY = np.zeros((0, LABELS))
@@ -191,3 +194,60 @@ def test_marks_without_height_and_certain_rows_have_a_reading() -> None:
 
 def test_an_empty_line_reads_as_nothing() -> None:
     assert search([], EMPTY, Ladder((0,), ()), EMPTY) == [([], 1.0)]
+
+
+def _frames(labels: str, width: int) -> Frames:
+    """A frame a character over a line from 0 to `width` pixels; `-` is none, `.` says nothing at all."""
+    rows = np.full((len(labels), FRAME_LABELS), np.log(0.002))
+    for place, label in enumerate(labels):
+        if label == ".":
+            rows[place] = np.log(1 / FRAME_LABELS)
+        else:
+            rows[place, BLANK if label == "-" else int(label)] = np.log(0.98)
+    # A band in which the first frame begins at 0 and the last ends at `width`.
+    height = DIGIT_PX * width / (FRAME_PX * len(labels))
+    return Frames(rows, Band(MARGIN * height, width - 2 * MARGIN * height, 0.0, height, 0.0), 1)
+
+
+def test_the_transcriber_decides_where_the_classifier_hesitates() -> None:
+    boxes = _boxes(2)
+    right = boxes[-1].right
+    rows = np.array([_row(4), np.full(LABELS, 0.001)])
+    rows[1, 1] = rows[1, 7] = 0.49
+    ladder = Ladder((0, 1, 2), (), (0.0, (boxes[0].right + boxes[1].x) / 2, float(right)))
+    for label in "17":
+        signs, _ = search(boxes, rows, ladder, EMPTY, _frames(f"--4----{label}--", right))[0]
+        assert _digits(signs) == f"4{label}"
+        assert signs[1].probabilities[int(label)] > 0.9
+
+
+def test_two_opinions_that_differ_leave_doubt() -> None:
+    boxes = _boxes(2)
+    ladder = Ladder((0, 1, 2), (), (0.0, (boxes[0].right + boxes[1].x) / 2, float(boxes[1].right)))
+    rows = np.array([_row(4), _row(1)])
+    agreed = search(boxes, rows, ladder, EMPTY, _frames("--4----1--", boxes[1].right))[0][0]
+    differed = search(boxes, rows, ladder, EMPTY, _frames("--4----7--", boxes[1].right))[0][0]
+    assert agreed[1].probabilities.max() > 0.95
+    assert differed[1].probabilities.max() < 0.9
+
+
+def test_fused_rows_are_probabilities() -> None:
+    boxes = _boxes(3)
+    columns = (0.0, 60.0, 130.0, float(boxes[-1].right))
+    rows = np.random.default_rng(1).dirichlet(np.ones(LABELS), 3)
+    ladder = Ladder((0, 1, 2, 3), (), columns)
+    for signs, _ in search(boxes, rows, ladder, EMPTY, _frames("-1---5---9", boxes[-1].right)):
+        assert all(sign.probabilities.sum() == pytest.approx(1) for sign in signs)
+
+
+def test_two_digits_heard_in_one_mark_are_to_be_cut_between_them() -> None:
+    boxes = [Box(0, 0, 40, 60), Box(60, 0, 80, 60)]
+    doubt, hints = doubt_of(Doubt((), ()), boxes, _frames("--3----0---0--", 140))
+    assert doubt.to_cut == (1,)
+    assert hints[1] == pytest.approx([95.0])
+
+
+def test_two_marks_of_which_one_digit_is_heard_are_to_be_joined() -> None:
+    boxes = [Box(0, 0, 20, 60), Box(24, 0, 20, 60), Box(90, 0, 50, 60)]
+    doubt, _ = doubt_of(Doubt((), ()), boxes, _frames("-4---------5--", 140))
+    assert doubt.to_join == (0,)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from worker.recognition.decision import FRAGMENT, OTHER, SEVERAL, Thresholds, Verdict
+from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX
 from worker.recognition.numbers import STORM_FROM
 from worker.recognition.recognizer import Knowledge, recognize
 from worker.vision.candidates import MAX_CANDIDATES
 from worker.vision.ink import Float
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import Box
-from worker.vision.segmentation import Mark
+from worker.vision.segmentation import Mark, Writing
 from worker.vision.sheet import Sheet, arrange, turn_box
+from worker.vision.strips import NO_FIELD
 
 SETTINGS = NormalizerSettings()
 KNOWLEDGE = Knowledge(SETTINGS, 1.0, Thresholds(accept=0.6, digit=0.5))
@@ -72,7 +76,7 @@ def _touching(text: str, x: int, y: int) -> Mark:
 
 
 def _sheet(marks: list[Mark], width: int = 900, height: int = 400) -> Sheet:
-    return arrange(marks, SETTINGS, width, height)
+    return arrange(Writing(marks, NO_FIELD), SETTINGS, width, height)
 
 
 def _read(*sheets: Sheet) -> list[Verdict]:
@@ -135,7 +139,8 @@ def test_a_broken_digit_is_joined() -> None:
 def test_a_page_that_lies_is_turned_and_its_boxes_are_in_page_pixels(turns: int) -> None:
     upright = _sheet(_number("25437", 60, 100))
     lying = upright.turned(turns, SETTINGS)
-    asis = arrange([mark for line in lying.lines for mark in line.marks], SETTINGS, lying.width, lying.height)
+    marks = [mark for line in lying.lines for mark in line.marks]
+    asis = arrange(Writing(marks, NO_FIELD), SETTINGS, lying.width, lying.height)
     (verdict,) = _read(asis)
     assert verdict.text == "25437"
     expected = [turn_box(tile.box, turns, upright.width, upright.height) for tile in upright.tiles]
@@ -171,10 +176,14 @@ def test_spread_only_spreads() -> None:
     assert [verdict.text for verdict in spread] == [verdict.text for verdict in _read(*sheets)]
 
 
-def test_a_storm_of_scraps_reads_as_nothing_and_costs_little() -> None:
+def _scraps(count: int) -> list[Mark]:
     scrap = np.ones((9, 9), np.float32)
     scrap[3:6, 3:6] = 0
-    marks = [Mark(Box(20 * (i % 20), 20 * (i // 20), 9, 9), scrap) for i in range(8 * STORM_FROM)]
+    return [Mark(Box(20 * (i % 20), 20 * (i // 20), 9, 9), scrap) for i in range(count)]
+
+
+def test_a_storm_of_scraps_reads_as_nothing_and_costs_little() -> None:
+    marks = _scraps(8 * STORM_FROM)
     classifier = KnowsItsTiles()
     (verdict,) = recognize([_sheet(marks)], classifier, KNOWLEDGE)
     assert not verdict.is_read
@@ -201,3 +210,76 @@ def test_digits_that_touch_and_could_not_be_cut_are_never_missing_silently(
     (verdict,) = _read(_sheet([*_number("7", 20, 40), _touching("24", 120, 40), *_number("5", 320, 40)]))
     assert not verdict.is_read
     assert verdict.confidence < 0.5
+
+
+class Hears:
+    """Hears the same frames in every strip: so many of each label, as a share of the strip."""
+
+    def __init__(self, labels: str) -> None:
+        self._labels = labels
+        self.strips = 0
+
+    def frames(self, strips: Sequence[Float]) -> list[npt.NDArray[np.float64]]:
+        self.strips += len(strips)
+        found = []
+        for strip in strips:
+            count = strip.shape[1] // FRAME_PX
+            rows = np.full((count, FRAME_LABELS), np.log(0.001))
+            for frame in range(count):
+                label = self._labels[frame * len(self._labels) // count]
+                rows[frame, BLANK if label == "-" else int(label)] = np.log(0.99)
+            found.append(rows)
+        return found
+
+
+def _hear(labels: str, *sheets: Sheet) -> tuple[list[Verdict], Hears]:
+    transcriber = Hears(labels)
+    return recognize(sheets, KnowsItsTiles(), KNOWLEDGE, transcriber=transcriber), transcriber
+
+
+def test_a_lone_sign_is_the_classifiers_alone() -> None:
+    (verdict,), transcriber = _hear("-7-", _sheet(_number("3", 60, 100)))
+    assert (verdict.text, transcriber.strips) == ("3", 0)
+
+
+class Hesitates(KnowsItsTiles):
+    """Takes every tile for a 1 or a 7, and one in ten for no digit."""
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        logits = np.full((len(tiles), 13), -9.0, np.float32)
+        logits[:, [1, 7, OTHER]] = np.log([0.46, 0.44, 0.1])
+        return logits
+
+
+def test_a_lone_sign_in_doubt_gets_a_second_opinion_on_which_digit_it_is() -> None:
+    (verdict,) = recognize([_sheet(_number("7", 60, 100))], Hesitates(), KNOWLEDGE, transcriber=Hears("-7-"))
+    (reading,) = verdict.digits
+    assert reading.digit == 7
+    assert 0.8 < reading.confidence <= 0.9  # that it may be no digit at all is still said
+
+
+def test_a_line_of_several_is_read_by_both() -> None:
+    (verdict,), transcriber = _hear("--2---5--", _sheet(_number("25", 60, 100)))
+    assert (verdict.text, transcriber.strips) == ("25", 1)
+    assert verdict.confidence > 0.9
+
+
+def test_what_only_one_of_them_reads_stays_in_doubt() -> None:
+    (verdict,), _ = _hear("--2---8--", _sheet(_number("25", 60, 100)))
+    assert verdict.digits[0].confidence > 0.99
+    assert verdict.digits[1].confidence < 0.95
+
+
+def test_a_line_is_heard_the_same_beside_others() -> None:
+    one, other = _sheet(_number("25", 60, 100)), _sheet(_number("314", 60, 100))
+    together, _ = _hear("--2---5--", one, other)
+    alone = [_hear("--2---5--", sheet)[0][0] for sheet in (one, other)]
+    assert [verdict.text for verdict in together] == [verdict.text for verdict in alone]
+    for one_of_two, lone in zip(together, alone, strict=True):
+        assert one_of_two.confidence == pytest.approx(lone.confidence)
+
+
+def test_a_storm_is_not_heard_at_all() -> None:
+    verdicts, transcriber = _hear("-1-", _sheet(_scraps(8 * STORM_FROM)))
+    assert transcriber.strips == 0
+    assert not verdicts[0].is_read

@@ -127,3 +127,25 @@ def test_one_scribble_among_digits_is_left_whole_rather_than_they() -> None:
     ladder = climb(marks, range(5), ())
     assert len(ladder.candidates) <= MAX_CANDIDATES
     assert any(candidate.mark == 0 for candidate in ladder.candidates)
+
+
+def test_a_hint_makes_candidates_where_ink_suggests_none() -> None:
+    ink = np.ones((40, 60), np.float32)
+    mark = Mark(Box(100, 10, 60, 40), ink)
+    assert climb([mark], {0}, ()).candidates == ()
+    ladder = climb([mark], {0}, (), {0: [130.0]})
+    assert [(one.box.x, one.box.right) for one in ladder.candidates] == [(100, 130), (130, 160)]
+
+
+def test_a_hint_beside_a_seam_adds_nothing() -> None:
+    mark = _rings(2, 60)
+    plain = climb([mark], {0}, ())
+    seam = plain.columns[1]
+    assert len(climb([mark], {0}, (), {0: [seam + 1]}).candidates) == len(plain.candidates)
+
+
+def test_every_node_has_its_column_and_they_never_fall() -> None:
+    ladder = climb([_rings(2), _rings(1, 90), _rings(3, 140)], {0, 2}, {0}, {2: [170.0]})
+    assert len(ladder.columns) == ladder.starts[-1] + 1
+    assert list(ladder.columns) == sorted(ladder.columns)
+    assert ladder.columns[ladder.starts[1]] == pytest.approx((_rings(2).box.right + 90) / 2)

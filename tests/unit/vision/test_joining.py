@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.vision.joining import MOST_PIECES, join_pieces
-from worker.vision.pieces import Piece
+from worker.vision.joining import MOST_PIECES, _belong_together, _join_all, join_pieces
+from worker.vision.pieces import Piece, usual_height_px
 
 
 def _pieces(*spans: tuple[int, int, int, int]) -> list[Piece]:
@@ -65,3 +65,29 @@ def test_no_piece_is_in_two_marks_and_boxes_hold_their_pieces(spans: list[tuple[
 def test_of_thousands_of_pieces_the_largest_are_looked_at() -> None:
     pieces = _pieces(*((60 * (i % 60), 60 * (i // 60), 30, 40) for i in range(3000)))
     assert len(join_pieces(pieces)) == MOST_PIECES
+
+
+def _join_by_asking_everybody(marks: list[Piece], reference_px: int) -> None:
+    joined = True
+    while joined:
+        joined = False
+        for i in range(len(marks)):
+            for j in range(len(marks) - 1, i, -1):
+                if _belong_together(marks[i], marks[j], reference_px):
+                    marks[i] = marks[i].joined(marks.pop(j))
+                    joined = True
+
+
+SPANS = st.lists(
+    st.tuples(st.integers(0, 300), st.integers(0, 120), st.integers(1, 60), st.integers(1, 90)), max_size=25
+)
+
+
+@given(SPANS)
+@settings(max_examples=200, deadline=None)
+def test_asking_only_who_is_near_joins_the_same(spans: list[tuple[int, int, int, int]]) -> None:
+    pieces = sorted(_pieces(*spans), key=lambda piece: piece.area_px, reverse=True)
+    slowly, quickly = list(pieces), list(pieces)
+    _join_by_asking_everybody(slowly, usual_height_px(pieces))
+    _join_all(quickly, usual_height_px(pieces))
+    assert quickly == slowly

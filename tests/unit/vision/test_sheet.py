@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import TILE_PX, Box, Page
-from worker.vision.segmentation import Mark
+from worker.vision.segmentation import Mark, Writing
 from worker.vision.sheet import arrange, sheet_of, turn_box
+from worker.vision.strips import NO_FIELD
 
 SETTINGS = NormalizerSettings()
 
@@ -103,5 +104,5 @@ def test_a_blank_page_has_no_lines_and_can_be_turned() -> None:
 
 
 def test_one_pixel_is_one_line() -> None:
-    sheet = arrange([Mark(Box(3, 4, 1, 1), np.ones((1, 1), np.float32))], SETTINGS, 10, 10)
+    sheet = arrange(Writing([Mark(Box(3, 4, 1, 1), np.ones((1, 1), np.float32))], NO_FIELD), SETTINGS, 10, 10)
     assert [tile.box for tile in sheet.tiles] == [Box(3, 4, 1, 1)]

@@ -1,0 +1,140 @@
+"""How much a classifier and a transcriber count where both read a line: fitted on pages that neither has seen."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.recognition.decision import Verdict
+from worker.recognition.numbers import Weights
+from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
+from worker.recognition.transcriber import LineTranscriber
+from worker.training.calibration import lowest_threshold
+from worker.training.datasets import Examples
+from worker.training.written_lines import LineWriter, WrittenPage
+from worker.vision.page import Page
+from worker.vision.sheet import sheet_of
+
+# What the classifier counts beside a transcriber that counts 1, on whole marks and on parts cut out of them.
+RATIOS = tuple(itertools.product((0.3, 0.5, 0.7, 1.0), (0.1, 0.2, 0.3, 0.45)))
+SCALES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)  # of all three together: how much confidence the sum deserves
+BATCH_PAGES = 64
+MAX_ACCEPTED_WRONG = 0.02  # of the pages on which every digit is accepted
+SUREST = 1e-4  # no confidence counts as nearer to 0 or 1
+
+
+class _Remembering:
+    """A classifier that answers what it was asked before from memory: the pages stay, the weights change."""
+
+    def __init__(self, classifier: TileClassifier) -> None:
+        self._classifier = classifier
+        self._known: dict[bytes, npt.NDArray[np.float32]] = {}
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        keys = [tile.tobytes() for tile in tiles]
+        new = {key: place for place, key in enumerate(keys) if key not in self._known}
+        if new:
+            answers = self._classifier.logits(tiles[list(new.values())])
+            self._known.update(zip(new, answers, strict=True))
+        return np.stack([self._known[key] for key in keys]) if keys else self._classifier.logits(tiles)
+
+
+def draw_pages(examples: Examples, seed: int, count: int) -> list[WrittenPage]:
+    """So many pages with two digits or more, made of `examples` and of the pen."""
+    rng = np.random.default_rng(seed)
+    writer = LineWriter(examples.pixels, examples.labels.astype(np.uint8))
+    pages: list[WrittenPage] = []
+    while len(pages) < count:
+        page = writer.page(rng)
+        if len(page.text) > 1:
+            pages.append(page)
+    return pages
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What was fitted: the weights, from which confidence on a digit among others is accepted, and why, in words."""
+
+    weights: Weights
+    accept: float
+    why: str
+
+
+def fit_opinion(
+    pages: Sequence[WrittenPage],
+    classifier: TileClassifier,
+    transcriber: LineTranscriber,
+    knowledge: Knowledge,
+) -> Opinion:
+    """The weights that read most pages exactly, scaled so that confidence in whole texts is the truest; and why.
+
+    Which reading wins depends on the ratio of the weights alone, how sure it looks on their scale.
+    """
+    remembering = _Remembering(classifier)
+
+    def tried(weights: Weights) -> tuple[float, float]:
+        known = Knowledge(knowledge.normalizer, knowledge.temperature, knowledge.thresholds, weights)
+        return _loss(pages, remembering, transcriber, known)
+
+    ratios = [Weights(whole, 1.0, cut) for whole, cut in RATIOS]
+    by_exact = [(-exact, loss, place) for place, (loss, exact) in enumerate(map(tried, ratios))]
+    best = ratios[min(by_exact)[2]]
+    scaled = [
+        Weights(round(best.classifier * scale, 3), scale, round(best.cut * scale, 3)) for scale in SCALES
+    ]
+    by_loss = [(loss, -exact, place) for place, (loss, exact) in enumerate(map(tried, scaled))]
+    loss, exact, place = min(by_loss)
+    weights = scaled[place]
+    known = Knowledge(knowledge.normalizer, knowledge.temperature, knowledge.thresholds, weights)
+    least, right = _least_confidences(pages, remembering, transcriber, known)
+    accept = lowest_threshold(least, right, MAX_ACCEPTED_WRONG)
+    accepted = least >= accept
+    return Opinion(
+        weights,
+        accept,
+        f"{len(pages):,} held-out pages of numbers of the hard kind: of {len(ratios)} ratios the one that reads most"
+        f" of them exactly ({-exact:.1%}), on the scale with the least loss of whole texts ({loss:.3f}); with all"
+        f" digits from {accept} on {accepted.mean():.1%} are accepted, {(~right[accepted]).mean():.2%} of these wrong",
+    )
+
+
+def _verdicts(
+    pages: Sequence[WrittenPage], classifier: TileClassifier, transcriber: LineTranscriber, known: Knowledge
+) -> Iterator[tuple[Verdict, bool]]:
+    """What is read on each page, and whether that is right."""
+    for start in range(0, len(pages), BATCH_PAGES):
+        part = pages[start : start + BATCH_PAGES]
+        sheets = [sheet_of(Page(page.grey), known.normalizer) for page in part]
+        verdicts = recognize(sheets, classifier, known, transcriber=transcriber)
+        for page, verdict in zip(part, verdicts, strict=True):
+            yield verdict, "".join(str(reading.digit) for reading in verdict.digits) == page.text
+
+
+def _least_confidences(
+    pages: Sequence[WrittenPage], classifier: TileClassifier, transcriber: LineTranscriber, known: Knowledge
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """For each page the confidence in its most doubtful digit, missing ones counted, and whether all is right."""
+    least, right = [], []
+    for verdict, is_right in _verdicts(pages, classifier, transcriber, known):
+        confidences = [reading.confidence for reading in verdict.digits]
+        none_missing = verdict.confidence / max(math.prod(confidences), 1e-12)
+        least.append(min(confidences, default=0.0) * min(1.0, none_missing))
+        right.append(is_right)
+    return np.array(least), np.array(right, np.bool_)
+
+
+def _loss(
+    pages: Sequence[WrittenPage], classifier: TileClassifier, transcriber: LineTranscriber, known: Knowledge
+) -> tuple[float, float]:
+    """The mean log-loss of the confidence in whole texts, and the share that is exact."""
+    losses, exact = [], 0
+    for verdict, is_right in _verdicts(pages, classifier, transcriber, known):
+        sure = min(1 - SUREST, max(SUREST, verdict.confidence))
+        losses.append(-math.log(sure if is_right else 1 - sure))
+        exact += is_right
+    return float(np.mean(losses)), exact / len(pages)
