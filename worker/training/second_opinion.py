@@ -94,12 +94,13 @@ def fit_opinion(
     least, right = _least_confidences(pages, remembering, transcriber, known)
     accept = lowest_threshold(least, right, MAX_ACCEPTED_WRONG)
     accepted = least >= accept
+    wrong = float((~right[accepted]).mean()) if accepted.any() else 0.0
     return Opinion(
         weights,
         accept,
         f"{len(pages):,} held-out pages of numbers of the hard kind: of {len(ratios)} ratios the one that reads most"
         f" of them exactly ({-exact:.1%}), on the scale with the least loss of whole texts ({loss:.3f}); with all"
-        f" digits from {accept} on {accepted.mean():.1%} are accepted, {(~right[accepted]).mean():.2%} of these wrong",
+        f" digits from {accept} on {accepted.mean():.1%} are accepted, {wrong:.2%} of these wrong",
     )
 
 
