@@ -45,6 +45,8 @@ def agreeing_sizes(
     A matrix product may take another path through the processor for another number of rows, and round
     differently: the answer for a tile must not depend on its company.
     """
+    if len(sizes) == 1:
+        return tuple(sizes)
     largest = sizes[0]
     tiles = known_inputs(largest, input_shape)
     expected = run(tiles)
