@@ -25,7 +25,7 @@ from worker.outcome import AnnotatedPicture, Outcome, Status
 from worker.reasons import BadPictureError, Reason, ReasonCode, UnfinishedError
 from worker.recognition.decision import Reading, Thresholds, Verdict
 from worker.recognition.fitting import held_against
-from worker.recognition.numbers import EQUAL, Weights
+from worker.recognition.numbers import UNFITTED, Weights
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
 from worker.recognition.transcriber import LineTranscriber
 from worker.vision.annotation import Label, annotated_file
@@ -53,7 +53,7 @@ class ReadingSettings:
     annotate: AnnotateMode
     annotated_max_side_px: int
     crosses_mounts: bool = False  # then what has no content to keep is removed, and the record says so
-    weights: Weights = EQUAL  # whose word counts where two networks read a line
+    weights: Weights = UNFITTED  # whose word counts where two networks read a line
     expected: Callable[[str], Expectation | None] = lambda _: None  # what a picture of this name shall say
 
     @property

@@ -45,7 +45,7 @@ def main() -> int:
 def measure(folder: Path, rounds: int, engine: str) -> dict[str, tuple[float, float, str]]:
     """For each kind: milliseconds a picture (median), the median ratio to another kind, and which that is."""
     from worker.assembly import load_model, reader_for
-    from worker.intake.arrivals import Arrival, Kind
+    from worker.intake.arrivals import Arrival, arrival_at
     from worker.settings import Settings
 
     settings = Settings.model_validate(
@@ -56,18 +56,7 @@ def measure(folder: Path, rounds: int, engine: str) -> dict[str, tuple[float, fl
         for number, (content, ending) in enumerate(files):
             path = folder / f"{kind.replace(' ', '-')}-{number}{ending}"
             path.write_bytes(content)
-            seen = path.stat()
-            arrival = Arrival(
-                path.name,
-                Kind.FILE,
-                seen.st_dev,
-                seen.st_ino,
-                seen.st_size,
-                seen.st_mtime_ns,
-                seen.st_ctime_ns,
-                0.0,
-            )
-            kinds.setdefault(kind, []).append(arrival)
+            kinds.setdefault(kind, []).append(arrival_at(str(path), follow=False))
     reader = reader_for(settings, load_model(settings), str(folder))
     taken: dict[str, list[float]] = {kind: [] for kind in kinds}
     for turn in range(rounds + 1):

@@ -98,8 +98,3 @@ def peaks(frames: Frames) -> list[Peak]:
                 found.append(Peak(int(best[start]), frames.x_at((start + end) / 2)))
             start = end
     return found
-
-
-def best_text(frames: Frames) -> str:
-    """What the likeliest frames spell."""
-    return "".join(str(peak.digit) for peak in peaks(frames))

@@ -55,7 +55,7 @@ class Weights:
     cut: float = 0.4
 
 
-EQUAL = Weights()
+UNFITTED = Weights()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ def search(
     ladder: Ladder,
     of_candidates: Floats,
     frames: Frames | None = None,
-    weights: Weights = EQUAL,
+    weights: Weights = UNFITTED,
 ) -> list[tuple[list[Sign], float]]:
     """The best readings of a line, each with its share of all readings' probability, the best first.
 

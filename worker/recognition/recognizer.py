@@ -13,8 +13,8 @@ from worker.expectation import Expectation
 from worker.recognition.decision import DIGITS, SEVERAL, Sign, Thresholds, Verdict, calibrate, judge
 from worker.recognition.frames import Frames
 from worker.recognition.numbers import (
-    EQUAL,
     MAYBE_SEVERAL,
+    UNFITTED,
     Doubt,
     Weights,
     doubt_of,
@@ -57,7 +57,7 @@ class Knowledge:
     normalizer: NormalizerSettings
     temperature: float
     thresholds: Thresholds
-    weights: Weights = EQUAL
+    weights: Weights = UNFITTED
 
 
 @dataclass(frozen=True, slots=True, eq=False)

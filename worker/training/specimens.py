@@ -30,7 +30,7 @@ from worker.outcome import Outcome, Status
 from worker.reading import Reader
 from worker.reasons import BadPictureError, UnfinishedError
 from worker.recognition.decision import Reading, Thresholds, Verdict, decide
-from worker.recognition.numbers import EQUAL, Weights
+from worker.recognition.numbers import UNFITTED, Weights
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
 from worker.recognition.transcriber import LineTranscriber
 from worker.vision.decoding import Limits, decode
@@ -168,7 +168,7 @@ class Bench:
     normalizer: NormalizerSettings
     limits: Limits
     transcriber: LineTranscriber | None = None
-    weights: Weights = EQUAL
+    weights: Weights = UNFITTED
 
     def decide(self, boxes: Sequence[Box], logits: npt.NDArray[np.float32]) -> Answer:
         """The answer to the marks of one picture, whose logits (n, labels) are known."""
