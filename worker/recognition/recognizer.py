@@ -264,9 +264,19 @@ def _upright(
             promising.append((i, 1 + int(np.argmax(gains))))
     turned = list(spread(lambda one: sheets[one[0]].turned(one[1], normalizer), promising))
     for (i, _), sheet, own in zip(promising, turned, _of_sheets(turned, classifier, knowledge), strict=True):
-        if legibility(own) - legibility(firsts[i]) > TURN_GAIN:
+        is_clearer = legibility(own) - legibility(firsts[i]) > TURN_GAIN
+        if is_clearer and not _falls_apart(sheets[i], sheet):
             upright[i], probabilities[i] = sheet, own
     return upright, probabilities
+
+
+def _falls_apart(sheet: Sheet, turned: Sheet) -> bool:
+    """Whether signs that stand side by side stand below one another once the sheet is turned.
+
+    People write along lines: noughts that hang together may look like an 8 from the side, but a column of
+    lone digits that is a row as it came is that row.
+    """
+    return turned.turns % 2 == 1 and len(turned.lines) > len(sheet.lines)
 
 
 def _turned_samples(sheet: Sheet, normalizer: NormalizerSettings) -> list[npt.NDArray[np.float32]]:

@@ -147,6 +147,15 @@ def test_a_page_that_lies_is_turned_and_its_boxes_are_in_page_pixels(turns: int)
     assert [reading.box for reading in verdict.digits] == expected
 
 
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_row_is_not_turned_into_a_column(turns: int) -> None:
+    lying = [np.ascontiguousarray(np.rot90(GLYPHS[int(digit)], turns)) for digit in "25437"]
+    marks = [Mark(Box(60 + 70 * i, 100, ink.shape[1], ink.shape[0]), ink) for i, ink in enumerate(lying)]
+    (verdict,) = _read(_sheet(marks))
+    assert verdict.text != "\n".join("25437"[:: 1 if turns == 3 else -1])
+    assert "\n" not in verdict.text
+
+
 def test_an_upright_page_is_looked_at_once() -> None:
     classifier = KnowsItsTiles()
     recognize([_sheet(_number("25437", 60, 100))], classifier, KNOWLEDGE)
