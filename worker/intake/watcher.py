@@ -82,6 +82,11 @@ _SILENT_FILE_SYSTEMS: Final = frozenset(
 _STOP_TIMEOUT_S: Final = 5.0
 
 
+def lies_elsewhere(file_system: str) -> bool:
+    """Whether another machine, or a daemon, keeps what is on a file system of this kind (`file_system_of`)."""
+    return file_system.partition(".")[0] in _SILENT_FILE_SYSTEMS
+
+
 class Watcher:
     """Watches one inbox and fills `hints`; each start asks for a scan, since nobody watched before it.
 
@@ -169,8 +174,7 @@ class Watcher:
     def _choose(self) -> Mode:
         if self._wanted != "auto":
             return self._wanted
-        kind = file_system_of(self._root).partition(".")[0]
-        return "polling" if kind in _SILENT_FILE_SYSTEMS else "inotify"
+        return "polling" if lies_elsewhere(file_system_of(self._root)) else "inotify"
 
     def _start_inotify(self) -> None:
         InotifyMoveEventGrouper.delay = MOVE_PAIRING_S

@@ -23,6 +23,8 @@ from typing import Any, Literal
 from worker import __version__
 from worker.delivery.names import printable
 from worker.errors import ExitCode, ModelError
+from worker.intake.arrivals import file_system_of
+from worker.intake.watcher import lies_elsewhere
 from worker.service.health import LOCK_FILE, is_running, read_status
 from worker.settings import Settings
 
@@ -34,6 +36,7 @@ LOW_SPACE_BYTES = 200 * 1024**2
 LOW_INODES = 10_000
 MAX_RECORDS = 20_000  # that are looked at for the newest one
 CLOCK_SLACK_S = 60.0
+IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 UNIT = "digit-worker.service"
 EARLIEST_YEAR_S = 1_735_689_600  # 2025: a clock before that was never set
 
@@ -73,7 +76,7 @@ def show_findings(settings: Settings, *, as_json: bool) -> int:
 def examine(settings: Settings) -> Iterator[Finding]:
     """All findings, the cheap ones first."""
     checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-        _python, _clock, _folders, _space, _mounts, _watching, _worker, _unit, _model,
+        _python, _clock, _folders, _space, _mounts, _durability, _watching, _worker, _unit, _model,
     )  # fmt: skip
     for check in checks:
         yield from check(settings)
@@ -211,6 +214,25 @@ def _mounts(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "error", f"trying a rename failed: {error.strerror}", "Look at space and rights of both folders."
         )
+
+
+def _durability(settings: Settings) -> Iterator[Finding]:
+    """Whether the disk under the outbox is one whose syncs this machine can vouch for."""
+    kind = file_system_of(str(settings.outbox))
+    if kind in IN_MEMORY:
+        yield Finding(
+            "note",
+            f"outbox lies in memory ({kind}): what is in it is gone when the machine starts again.",
+            "Put the outbox on a disk.",
+        )
+    elif lies_elsewhere(kind):
+        yield Finding(
+            "note",
+            f"outbox lies on {kind}: a power cut at its other side can take what was synced here.",
+            "Put the outbox on a disk of this machine, and let the other side fetch it.",
+        )
+    elif kind:
+        yield Finding("ok", f"outbox lies on {kind}")
 
 
 def _watching(settings: Settings) -> Iterator[Finding]:

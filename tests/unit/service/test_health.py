@@ -189,3 +189,21 @@ def test_the_unit_is_looked_for(
     (found,) = doctor._unit(settings)
     assert found.level == level
     assert words in found.what
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "word"),
+    [
+        ("ext4", "ok", "ext4"),
+        ("tmpfs", "note", "in memory"),
+        ("nfs4", "note", "other side"),
+        ("fuse.sshfs", "note", "other side"),
+    ],
+)
+def test_doctor_says_whose_disk_the_outbox_is_on(
+    kind: str, level: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "file_system_of", lambda _: kind)
+    (found,) = doctor._durability(Settings(inbox=tmp_path / "in", outbox=tmp_path / "out"))
+    assert found.level == level
+    assert word in found.what
