@@ -9,7 +9,9 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +52,8 @@ from worker.vision.page import TILE_PX
 SELF_TEST_TILES = 16
 TRANSCRIBER_QUESTIONS = 4  # windows
 OWN_FILES = {MODEL_FILE, CARD_FILE, LITERT_FILE, TRANSCRIBER_FILE, TRANSCRIBER_LITERT_FILE}
+COPY_PREFIX = "digit-worker-model-"
+FORGOTTEN_AFTER_S = 3600.0  # loading takes seconds: who was that long at it was killed
 SMALLEST_PROBABILITY = 1e-30  # softmax outputs are clipped here before their logarithm is taken
 
 
@@ -93,7 +97,8 @@ class Network:
         # folder that only this user may enter, is not.
         with contextlib.ExitStack() as stack:
             try:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="digit-worker-"))
+                _remove_forgotten_copies()
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=COPY_PREFIX))
                 copy = Path(folder, MODEL_FILE)
                 copy.write_bytes(self.content)
             except OSError as error:
@@ -408,6 +413,18 @@ def _add_litert_form(
     content, off = make_litert_form(model, known_inputs(SELF_TEST_TILES, input_shape), softmax_over)
     write_synced(staged / LITERT_FILE, content)
     return LiteRtForm(sha256=hashlib.sha256(content).hexdigest(), largest_difference=off)
+
+
+def _remove_forgotten_copies() -> None:
+    """Remove what processes of this user left of models when they were killed while loading."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{COPY_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            found = folder.lstat()
+            is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+            is_old = time.time() - found.st_mtime > FORGOTTEN_AFTER_S
+            if is_own and is_old and os.listdir(folder) in ([], [MODEL_FILE]):
+                (folder / MODEL_FILE).unlink(missing_ok=True)
+                folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 
 from worker.errors import ModelError
+from worker.recognition import bundle
 from worker.recognition.bundle import draw_known_tiles, to_logits
 from worker.recognition.card import Card, ChosenThresholds, read_card, write_card
 
@@ -126,3 +130,24 @@ def test_softmax_outputs_become_finite_logits_of_the_same_probabilities() -> Non
     assert np.isfinite(logits).all()
     assert np.allclose(np.exp(logits), outputs)
     assert to_logits(outputs, "logits") is outputs
+
+
+def test_copies_of_models_that_a_killed_process_left_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    old, new, others, link = (
+        tmp_path / f"{bundle.COPY_PREFIX}{name}" for name in ("old", "new", "x", "link")
+    )
+    for folder in (old, new, others):
+        folder.mkdir()
+        (folder / "model.keras").touch()
+    (others / "mine.txt").touch()
+    link.symlink_to(new)
+    long_ago_s = time.time() - 2 * bundle.FORGOTTEN_AFTER_S
+    for folder in (old, others, link):
+        os.utime(folder, (long_ago_s, long_ago_s), follow_symlinks=False)
+    bundle._remove_forgotten_copies()
+    assert not old.exists()
+    assert (new / "model.keras").exists()
+    assert len(list(others.iterdir())) == 2
