@@ -443,13 +443,56 @@ SHAPES: dict[int, tuple[Shape, ...]] = {
 
 # What quick hands make of digits: read in the company of others, but by itself it may be a letter or a sign.
 IN_COMPANY: dict[int, tuple[Shape, ...]] = {
+    1: family(
+        """
+5 far upstroke: 0 70, 64 0!, 44 100 | slant 0 28
+4 upstroke as long as the stem: 0 100, 44 0!, 30 100 | slant 0 28, aspect 0.7 1.2
+4 l-like: 0 66, 26 30, 24 2, 10 0, 8 40, 14 92, 32 100, 44 84 | slant 0 30
+        """,
+        thickest=0.13,
+        looseness=0.8,
+    ),
+    2: family(
+        """
+6 ringed head: 34 36, 14 38, 2 20, 16 2, 42 0, 58 20, 50 50, 24 82, 0 96, -8 86, 8 78, 34 92, 70 96
+5 large open head: -2 44, 0 16, 24 0, 54 6, 58 34, 36 68, 4 96, -6 86, 12 78, 38 94, 78 92
+4 ringed head, straight base: 30 34, 10 36, 2 18, 20 1, 46 3, 54 26, 36 62, 2 98!, 62 96
+        """,
+        thickest=0.12,
+        looseness=0.7,
+        aspect=(0.7, 1.4),
+        slant=(-8.0, 32.0),
+    ),
+    4: family(
+        """
+6 foot and slash: 18 0, 0 70!, 42 60 ; 64 16, 50 104 | slant -4 26
+5 y-like: 2 4, 4 36, 22 48, 46 8!, 24 100 | slant -6 24
+5 n-like: 14 0, 0 60!, 22 38, 42 40, 42 56, 38 100 | slant -2 30
+4 hook and stem: 24 0, 2 50, 12 62, 46 34!, 36 102 | slant -4 28
+4 long foot: 34 0, 0 66!, 78 54 ; 56 30, 44 106 | slant -2 26, aspect 0.7 1.2
+        """,
+        thickest=0.13,
+        looseness=0.8,
+    ),
     5: family(
         """
 6 bar forgotten: 12 0, 5 44!, 28 38, 46 54, 44 80, 22 98, -4 96
 5 bar forgotten, flowing: 26 0, 12 40!, 30 40, 42 60, 30 88, -4 98 | slant 0 30
 4 small flag: 10 6, 4 46!, 26 38, 44 54, 40 84, 14 99, -6 94 ; 12 4, 34 0
+6 no belly: 56 0, 16 3!, 14 40, 20 70, 8 98, -14 90 | slant 0 28
+5 no belly, bar apart: 14 6, 12 44, 20 72, 8 98, -12 90 ; 14 2, 64 -4 | slant 0 28
+5 root-like: 66 -2, 24 2!, 10 98!, -10 82 | slant 0 26, aspect 0.7 1.3
+4 straight belly: 52 0, 16 2!, 8 42!, 34 52, 20 102, -4 96
         """,
         thickest=0.15,
+    ),
+    6: family(
+        """
+5 loop left open: 36 0, 10 34, 0 70, 12 98, 36 94, 42 72, 26 62
+4 small loop below: 30 0, 8 44, 2 86, 18 100, 34 90, 28 76, 8 84
+        """,
+        thickest=0.12,
+        looseness=0.8,
     ),
     7: family(
         """
@@ -457,6 +500,8 @@ IN_COMPANY: dict[int, tuple[Shape, ...]] = {
 6 t-like, bent: 2 10, 18 0!, 16 50, 8 82, 14 100, 28 94 ; -14 54, 46 44
 6 short hook: -4 22, 4 4, 24 0!, 8 100 ; -18 58, 40 46
 4 f-like: 44 6, 28 0, 20 12, 12 60, 0 104 ; -12 52, 46 46
+5 plus with a hook: -8 12, 10 2!, 8 100 ; -24 52, 42 48
+4 looped: -6 26, 4 6, 30 0!, 16 60, 4 100 ; -14 66, 10 46, 50 44
         """,
         slant=(-6.0, 30.0),
         thickest=0.13,
@@ -465,6 +510,8 @@ IN_COMPANY: dict[int, tuple[Shape, ...]] = {
         """
 5 open below: 44 8, 26 0, 12 16, 28 44, 44 70, 28 98, 8 84, 22 56, 54 34
 4 loop on a hook: 30 46, 10 30, 22 2, 42 10, 32 44, 10 72, 12 94, 34 98, 46 82
+4 knot: 42 16, 22 0, 8 16, 20 44, 44 60, 40 94, 14 98, 6 76, 36 44, 56 22
+4 B-like: 8 4!, 6 96!, 40 94, 46 72, 10 48!, 40 40, 40 10, 8 4
         """,
         thickest=0.12,
     ),
@@ -473,6 +520,7 @@ IN_COMPANY: dict[int, tuple[Shape, ...]] = {
 8 p-like: 10 100, 24 4!, 42 0, 54 14, 44 34, 20 42 | slant -6 28
 6 p-like in one stroke: 30 38, 46 30, 52 10, 34 0, 20 16, 14 60, 6 100 | slant -4 28
 5 open loop to the right: 18 40, 42 34, 52 14, 36 0, 22 14, 20 60, 14 100 | slant -4 28
+5 e-like: 14 42, 40 32, 42 8, 22 0, 8 22, 8 62, 24 96, 50 92 | slant -4 20
         """,
         thickest=0.12,
         looseness=0.8,

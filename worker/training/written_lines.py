@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.training.augmentation import Damage, scan, thicken, warp
+from worker.training.linked_noughts import draw_linked_noughts
 from worker.training.marks import draw_non_digit
 from worker.training.pen import draw_shape, render, sample_pen, sample_pen_px, sample_style
 from worker.training.shapes import IN_COMPANY, SHAPES, Shape, pick_shape
@@ -29,6 +30,8 @@ Rng = np.random.Generator
 
 MOST_DIGITS = 9
 _COUNTS = np.array([0.10, 0.15, 0.16, 0.15, 0.13, 0.12, 0.09, 0.06, 0.04])
+LINKED = 0.5  # of the lines that end in two noughts or more: these in one stroke
+QUICK = 0.3  # of a hand's shapes: such as are read in company only
 NO_DIGITS = 0.06  # lines of letters and scribbles alone
 BLOCK = 250  # lines drawn from one seed
 DAMAGE = Damage(margin=(0.1, 1.0), clean=0.3, printed=0.22, ruled=0.12, inverted=0.12)
@@ -51,6 +54,9 @@ class _Placed:
     x: int
     y: int
     digit: int | None
+    middle: float | None = (
+        None  # the column of the ink at which a digit stands, where its drawer knows better
+    )
 
     @property
     def right(self) -> int:
@@ -132,6 +138,7 @@ class LineWriter:
         """Digits side by side: apart, touching or overlapping."""
         labels = _labels(count, rng)
         inks = self._written(labels, height, rng) if rng.random() < 0.45 else self._mnist(labels, height, rng)
+        linked = _linked(labels, height, rng)
         tight = rng.random()
         low, high = (0.05, 0.45) if tight < 0.33 else (-0.05, 0.10) if tight < 0.65 else (-0.24, 0.04)
         by_ink = rng.random() < 0.5  # gaps between strokes, not between boxes
@@ -139,6 +146,8 @@ class LineWriter:
         drift = rng.normal(0, 0.02)
         placed: list[_Placed] = []
         for index, (ink, digit) in enumerate(zip(inks, labels, strict=True)):
+            if index >= count - len(linked):
+                break
             own = max(7, round(height * sizes[index][0]))
             rise = (rng.normal(0, 0.05) + drift * index + sizes[index][1]) * height
             scale = own / ink.shape[0]
@@ -155,7 +164,11 @@ class LineWriter:
                 least = before.x + max(3, round(0.55 * min(width, before.ink.shape[1])))
                 one = replace(one, x=max(start, least))
             placed.append(one)
-        return placed
+        if linked and placed:
+            gap = rng.uniform(max(low, -0.1), max(high, 0.1)) * height
+            shift = placed[-1].right + round(gap) - min(one.x for one in linked)
+            linked = [replace(one, x=one.x + shift) for one in linked]
+        return placed + linked
 
     def _mnist(self, labels: Sequence[int], height: int, rng: Rng) -> list[Float]:
         """MNIST digits as if one hand had written them: one slant, one stretch, one pen."""
@@ -185,7 +198,7 @@ class LineWriter:
         inks = []
         for digit in labels:
             if digit not in kept or rng.random() < 0.1:
-                quick = digit in IN_COMPANY and len(labels) > 1 and rng.random() < 0.2
+                quick = digit in IN_COMPANY and len(labels) > 1 and rng.random() < QUICK
                 kept[digit] = pick_shape(IN_COMPANY[digit] if quick else SHAPES[digit], rng)
             shape = kept[digit]
             drawing = draw_shape(shape, style, rng, digit)
@@ -214,11 +227,27 @@ class LineWriter:
             x += scaled.shape[1] + int(rng.uniform(0, 1) * height)
 
 
+def _linked(labels: Sequence[int], height: int, rng: Rng) -> list[_Placed]:
+    """The noughts at the end, now and then, in one line from the first to the last of them; a 1 before them, too."""
+    noughts = next((i for i, digit in enumerate(reversed(labels)) if digit), len(labels))
+    if noughts < 2 or rng.random() > LINKED:
+        return []
+    count = noughts if rng.random() < 0.75 else int(rng.integers(2, noughts + 1))
+    after_one = len(labels) > count and labels[-count - 1] == 1 and rng.random() < 0.3
+    pen_px = height * math.exp(rng.uniform(math.log(0.04), math.log(0.16)))
+    links = draw_linked_noughts(count, height, pen_px, rng, after_one=after_one)
+    digits = [1] * after_one + [0] * count
+    return [
+        _Placed(link.ink, link.x, link.y, digit, link.middle)
+        for link, digit in zip(links, digits, strict=True)
+    ]
+
+
 def _labels(count: int, rng: Rng) -> list[int]:
     """Digits at random; amounts end in noughts more often than chance would have it."""
     labels: list[int] = rng.integers(0, 10, count).tolist()
-    if count >= 3 and rng.random() < 0.3:
-        noughts = int(rng.integers(1, min(4, count)))
+    if count >= 3 and rng.random() < 0.4:
+        noughts = int(rng.integers(1, min(6, count)))
         labels[-noughts:] = [0] * noughts
     return labels
 
@@ -488,7 +517,7 @@ def _seen(composed: _Composed, rng: Rng) -> WrittenLine | None:
     pivot = (left + right) / 2
     band = Band(left, right - left, level + (slope - seen_slope) * pivot, usual, seen_slope)
     strip = strip_of(field, band)
-    true = [(one.digit, band.to_strip(one.x + _middle(one.ink))) for one in digits if one.digit is not None]
+    true = [(one.digit, band.to_strip(one.x + _middle(one))) for one in digits if one.digit is not None]
     true.sort(key=lambda each: each[1])
     return WrittenLine(
         np.round(strip * 255).astype(np.uint8), tuple(digit for digit, _ in true), tuple(x for _, x in true)
@@ -500,9 +529,11 @@ def _main(placed: Sequence[_Placed]) -> list[_Placed]:
     return [one for one in placed if one.digit is not None] or list(placed)
 
 
-def _middle(ink: Float) -> float:
-    """The middle column of a digit: half-way between its box's and its ink's."""
-    mass = ink.sum(axis=0)
+def _middle(one: _Placed) -> float:
+    """The middle column of a digit in its ink: half-way between its box's and its ink's, or as its drawer said."""
+    if one.middle is not None:
+        return one.middle
+    mass = one.ink.sum(axis=0)
     return float(0.5 * (mass @ np.arange(len(mass))) / max(float(mass.sum()), 1e-6) + 0.25 * len(mass))
 
 
