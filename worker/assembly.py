@@ -12,7 +12,7 @@ from worker.reading import Reader, ReadingSettings
 from worker.recognition.bundle import Bundle
 from worker.recognition.card import Card
 from worker.recognition.decision import Thresholds
-from worker.recognition.numbers import UNFITTED, Weights
+from worker.recognition.numbers import UNFITTED, Trust, Weights
 from worker.settings import Settings
 from worker.vision.decoding import Limits
 from worker.vision.normalization import NormalizerSettings
@@ -83,7 +83,8 @@ def thresholds_of(settings: Settings, card: Card) -> Thresholds:
 
 def weights_of(card: Card) -> Weights:
     """Whose word counts how much where two networks read a line; of no matter where there is one."""
-    return UNFITTED if card.transcriber is None else Weights(*card.transcriber.weights)
+    part = card.transcriber
+    return UNFITTED if part is None else Weights(*part.weights, Trust(*part.trust))
 
 
 def settle_rule(settings: Settings) -> SettleRule:

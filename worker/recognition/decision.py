@@ -23,17 +23,14 @@ class Thresholds:
     """What is accepted, and what is taken for no digit.
 
     `accept`: the least confidence with which a digit is accepted. `digit`: the least probability of
-    being a digit with which a mark counts as one. `among`: as `accept`, for a digit of a line with
-    several, where that is higher: one mistake spoils a number. All in [0, 1].
+    being a digit with which a mark counts as one. `among`: the least probability that all of a line of
+    several digits is right with which it is accepted as a whole: one mistake spoils a number; where it
+    is 0, such a line is accepted digit by digit. All in [0, 1].
     """
 
     accept: float
     digit: float
     among: float = 0.0
-
-    def for_line(self, digits: int) -> Thresholds:
-        """The thresholds for a line with so many digits."""
-        return self if digits < 2 else replace(self, accept=max(self.accept, self.among))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +147,28 @@ def judge(lines: Sequence[Sequence[Sign]], thresholds: Thresholds) -> Verdict:
         confidence *= none_missing
         chosen = [sign for sign in line if sign.chosen is not None]
         own = [
-            _reading(sign, sign.chosen, thresholds.for_line(len(chosen)), none_missing)
+            _reading(sign, sign.chosen, thresholds, none_missing)
             for sign in chosen
             if sign.chosen is not None
         ]
-        confidence *= math.prod(reading.confidence for reading in own)
+        sure = math.prod(reading.confidence for reading in own)
+        if len(own) > 1 and thresholds.among > 0:
+            own = _as_a_whole(own, is_accepted=sure * none_missing >= thresholds.among)
+        confidence *= sure
         if own:
             texts.append(_text(own))
             readings += own
     read = [sign for sign in signs if sign.chosen is not None]
     return Verdict("\n".join(texts), confidence, tuple(readings), _reason(read, readings))
+
+
+def _as_a_whole(line: Sequence[Reading], *, is_accepted: bool) -> list[Reading]:
+    """A line of several digits, accepted with all of them, or without the least sure one at least."""
+    least = min(range(len(line)), key=lambda place: line[place].confidence)
+    return [
+        replace(reading, accepted=is_accepted or (reading.accepted and place != least))
+        for place, reading in enumerate(line)
+    ]
 
 
 def _reason(signs: Sequence[Sign], readings: Sequence[Reading]) -> Reason | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,6 +40,34 @@ TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign 
 NEVER_SURER = 1e-4  # where two opinions meet, neither counts as more certain than that
 SAME_PLACE = 0.5  # of the joint width of two candidates: what shares so much is one place
 READINGS = 8  # kept of a line, the best first
+LEAST_DOUBT = 1e-6  # about a whole line
+LEAST_SPOKEN = -20.0  # what the transcriber finds less likely than that, it rules out
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How likely a line is right as a whole, given both opinions: a logistic model (as Platt, 1999).
+
+    `sure` weighs the log-odds of the best reading among all that were tried, `spoken` the log-probability with
+    which the transcriber spells that text at all. The second sees what the first cannot: a digit for which no
+    reading had a place.
+    """
+
+    constant: float = 0.0
+    sure: float = 1.0
+    spoken: float = 0.0
+
+    def as_tuple(self) -> tuple[float, float, float]:
+        """The three numbers, as a card keeps them."""
+        return self.constant, self.sure, self.spoken
+
+    def __call__(self, sure: float, spoken: float) -> float:
+        """The probability that all is right, in (0, 1), by that of the best reading and a log-probability."""
+        sure = min(1 - LEAST_DOUBT, max(LEAST_DOUBT, sure))
+        odds = (
+            self.constant + self.sure * math.log(sure / (1 - sure)) + self.spoken * max(LEAST_SPOKEN, spoken)
+        )
+        return 1 / (1 + math.exp(-min(30.0, max(-30.0, odds))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +75,51 @@ class Weights:
     """How much the log-probabilities of the classifier and of the transcriber count where both speak of a line.
 
     They look at the same ink: less than two independent witnesses would. What the classifier says of a part cut
-    out of a mark counts `cut`: it was drawn by scissors, not by a hand.
+    out of a mark counts `cut`: it was drawn by scissors, not by a hand. `trust` says what to make of both.
     """
 
     classifier: float = 0.7
     transcriber: float = 0.7
     cut: float = 0.4
+    trust: Callable[[float, float], float] = Trust()
 
 
 UNFITTED = Weights()
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """One reading of a line: its signs from the left, and its share of all readings' probability, in [0, 1].
+
+    `spoken` is the log-probability with which the transcriber alone spells this text; None where it was not asked.
+    """
+
+    signs: list[Sign]
+    share: float
+    spoken: float | None = None
+
+    def trusted(self, trust: Callable[[float, float], float]) -> list[Sign]:
+        """The signs, their confidences such that all together are as likely right as `trust` finds the line.
+
+        The more doubtful a digit was, the more of the change it takes.
+        """
+        chosen = [float(sign.probabilities[sign.chosen]) for sign in self.signs if sign.chosen is not None]
+        if self.spoken is None or not chosen:
+            return self.signs
+        sure = min(1 - LEAST_DOUBT, max(LEAST_DOUBT, math.prod(chosen)))
+        exponent = math.log(trust(sure, self.spoken)) / math.log(sure)
+        return [
+            sign if sign.chosen is None else _reweighed(sign, sign.chosen, exponent) for sign in self.signs
+        ]
+
+
+def _reweighed(sign: Sign, digit: int, exponent: float) -> Sign:
+    """The same sign with the probability of its digit to the power of `exponent`, the others to match."""
+    before = min(1 - LEAST_DOUBT, max(LEAST_DOUBT, float(sign.probabilities[digit])))
+    after = before**exponent
+    row = sign.probabilities * ((1 - after) / (1 - before))
+    row[digit] = after
+    return replace(sign, probabilities=row / row.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +257,8 @@ def search(
     of_candidates: Floats,
     frames: Frames | None = None,
     weights: Weights = UNFITTED,
-) -> list[tuple[list[Sign], float]]:
-    """The best readings of a line, each with its share of all readings' probability, the best first.
+) -> list[Spelling]:
+    """The best readings of a line, the best first.
 
     `probabilities` (n, labels) belong to the marks as a whole, `of_candidates` to `ladder.candidates`;
     `frames` is what the transcriber says of the line, where it was asked: a second opinion on every edge.
@@ -221,9 +285,10 @@ def search(
             Edge(edge.first, edge.last, tuple(p - cost for p in edge.digits), nothing - cost, edge.tag)
         )
     nodes = ladder.starts[-1] + 1
+    heard: Mapping[int, Floats] = {}
     if frames is not None:
         is_cut = [False] * len(boxes) + [not candidate.is_joined for candidate in ladder.candidates]
-        edges = _seconded(edges, is_cut, ladder, frames, weights)
+        edges, heard = _seconded(edges, is_cut, ladder, frames, weights)
     paths = best_paths(edges, nodes, READINGS if frames is None else 2 * READINGS)
     shares, total = posteriors(edges, nodes)
     agreed = _Agreement(edges, shares, ladder) if frames is not None else None
@@ -240,24 +305,28 @@ def search(
                 found.append(Sign(agreed.row(tag, row), box, digit))
         return found
 
-    if frames is not None:
-        paths = _by_text(paths)
-    return [(signs(path), math.exp(min(0.0, path.score - total))) for path in paths]
+    if frames is None:
+        return [Spelling(signs(path), math.exp(min(0.0, path.score - total))) for path in paths]
+    return [
+        Spelling(signs(path), math.exp(min(0.0, path.score - total)), spoken)
+        for path, spoken in _by_text(paths, heard)
+    ]
 
 
 def _seconded(
     edges: Sequence[Edge], is_cut: Sequence[bool], ladder: Ladder, frames: Frames, weights: Weights
-) -> list[Edge]:
-    """The edges with what the transcriber says of the frames between their nodes."""
+) -> tuple[list[Edge], dict[int, Floats]]:
+    """The edges with what the transcriber says of the frames between their nodes; and that alone, for each tag."""
     at = [min(len(frames), max(0, round(frames.frame_at(x)))) for x in ladder.columns]
     at[0], at[-1] = 0, len(frames)
     spans = sorted({(edge.first, edge.last) for edge in edges})
     heard = evidence(frames.log_probabilities, [(at[first], at[last]) for first, last in spans])
     rows = dict(zip(spans, weights.transcriber * _humble(heard), strict=True))
+    alone = dict(zip(spans, heard, strict=True))
     own_weights = np.where(is_cut, weights.cut, weights.classifier)[:, None]
     looked = own_weights * _humble(np.array([[*edge.digits, edge.nothing] for edge in edges]))
     both = [row + rows[edge.first, edge.last] for edge, row in zip(edges, looked, strict=True)]
-    return [
+    fused = [
         replace(
             edge,
             digits=tuple(row[:DIGITS].tolist()),
@@ -265,6 +334,7 @@ def _seconded(
         )
         for edge, row in zip(edges, both, strict=True)
     ]
+    return fused, {edge.tag: alone[edge.first, edge.last] for edge in edges}
 
 
 def _humble(log_probabilities: Floats) -> Floats:
@@ -273,15 +343,26 @@ def _humble(log_probabilities: Floats) -> Floats:
     return np.asarray(np.logaddexp(log_probabilities, best + math.log(NEVER_SURER)))
 
 
-def _by_text(paths: Sequence[Path]) -> list[Path]:
-    """For each text the best path that reads it, with the sum of all that do; the likeliest text first."""
-    scores: dict[str, list[float]] = {}
-    best: dict[str, Path] = {}
+def _by_text(paths: Sequence[Path], heard: Mapping[int, Floats]) -> list[tuple[Path, float]]:
+    """For each text the best path that reads it, with the sum of all that do; the likeliest text first.
+
+    And the log-probability of the text by what was `heard` alone, summed over the same paths.
+    """
+    by_text: dict[str, list[Path]] = {}
     for path in paths:
-        scores.setdefault(path.text, []).append(path.score)
-        best.setdefault(path.text, path)
-    summed = [replace(path, score=float(np.logaddexp.reduce(scores[text]))) for text, path in best.items()]
-    return sorted(summed, key=lambda path: -path.score)[:READINGS]
+        by_text.setdefault(path.text, []).append(path)
+    summed = [
+        (
+            replace(own[0], score=float(np.logaddexp.reduce([path.score for path in own]))),
+            float(np.logaddexp.reduce([_spoken(path, heard) for path in own])),
+        )
+        for own in by_text.values()
+    ]
+    return sorted(summed, key=lambda each: -each[0].score)[:READINGS]
+
+
+def _spoken(path: Path, heard: Mapping[int, Floats]) -> float:
+    return sum(float(heard[tag][BLANK if digit is None else digit]) for tag, digit in path.steps)
 
 
 class _Agreement:

@@ -16,6 +16,7 @@ from worker.recognition.numbers import (
     MAYBE_SEVERAL,
     UNFITTED,
     Doubt,
+    Spelling,
     Weights,
     doubt_of,
     everything,
@@ -123,17 +124,16 @@ def recognize(
                 looks.append(_Look(s, n, line, own, doubt, hears))
     eyes = _Eyes(classifier, transcriber, knowledge, spread)
     for look, readings in zip(looks, _second_look(looks, sheets, eyes), strict=True):
-        signs[look.sheet][look.line] = _still_doubted(look, readings[0][0])
+        best = readings[0].trusted(knowledge.weights.trust)
+        signs[look.sheet][look.line] = _still_doubted(look, best)
     if expected is not None:
         _fit(sheets, firsts, signs, expected, eyes)
     verdicts = [judge(lines, knowledge.thresholds) for lines in signs]
     return [_as_seen(verdict, sheet) for verdict, sheet in zip(verdicts, sheets, strict=True)]
 
 
-def _second_look(
-    looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes
-) -> list[list[tuple[list[Sign], float]]]:
-    """The readings of each line with their shares of probability, the best first."""
+def _second_look(looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes) -> list[list[Spelling]]:
+    """The readings of each line, the best first."""
     looks = _heard(looks, sheets, eyes)
     normalizer = eyes.knowledge.normalizer
     ladders = list(eyes.spread(lambda look: _climbed(look, normalizer), looks))
@@ -218,10 +218,13 @@ def _fit(
     for s in sorted({look.sheet for look in looks}):
         own_readings = [found for look, found in zip(looks, readings, strict=True) if look.sheet == s]
         rule = expected[s]
-        options = [[(_digits_of([line]), share) for line, share in found] for found in own_readings]
+        options = [[(_digits_of([one.signs]), one.share) for one in found] for found in own_readings]
         choice = rule.choose(options) if rule is not None else None
         if choice is not None:
-            signs[s] = [found[place][0] for found, place in zip(own_readings, choice, strict=True)]
+            trust = eyes.knowledge.weights.trust
+            signs[s] = [
+                found[place].trusted(trust) for found, place in zip(own_readings, choice, strict=True)
+            ]
 
 
 def _digits_of(lines: Sequence[Sequence[Sign]]) -> str:

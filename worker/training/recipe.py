@@ -31,7 +31,7 @@ BATCH_TILES = 128
 LINES = 280_000
 LINE_EPOCHS = 2.6
 HELD_OUT_LINES = 8_000
-PAGES_OF_NUMBERS = 600  # held out, to weigh the two networks by
+PAGES_OF_NUMBERS = 1200  # held out, to weigh the two networks by
 
 
 def train_digits(
@@ -121,7 +121,14 @@ def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int) -> Bundle:
     drawn = draw_pages(held_out, seed + 4, pages)
     found = fit_opinion(drawn, model, model.transcriber, known)
     chosen = (found.weights.classifier, found.weights.transcriber, found.weights.cut)
-    chosen_part = part.model_copy(update={"weights": chosen, "accept": found.accept, "chosen_on": found.why})
+    chosen_part = part.model_copy(
+        update={
+            "weights": chosen,
+            "trust": found.trust.as_tuple(),
+            "accept": found.accept,
+            "chosen_on": found.why,
+        }
+    )
     write_card(bundle.path, card.model_copy(update={"transcriber": chosen_part}))
     print(f"weights {chosen}: {found.why}", file=sys.stderr)
     return Bundle.open(bundle.path)

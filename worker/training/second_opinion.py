@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from worker.recognition.decision import Verdict
-from worker.recognition.numbers import Weights
+from worker.recognition.numbers import LEAST_DOUBT, LEAST_SPOKEN, Trust, Weights
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
 from worker.recognition.transcriber import LineTranscriber
 from worker.training.calibration import lowest_threshold
@@ -25,6 +25,7 @@ RATIOS = tuple(itertools.product((0.3, 0.5, 0.7, 1.0), (0.1, 0.2, 0.3, 0.45)))
 SCALES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)  # of all three together: how much confidence the sum deserves
 BATCH_PAGES = 64
 MAX_ACCEPTED_WRONG = 0.02  # of the pages on which every digit is accepted
+HELD_BACK = 1.0  # towards taking the best reading's probability as it is
 SUREST = 1e-4  # no confidence counts as nearer to 0 or 1
 
 
@@ -58,9 +59,10 @@ def draw_pages(examples: Examples, seed: int, count: int) -> list[WrittenPage]:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What was fitted: the weights, from which confidence on a digit among others is accepted, and why, in words."""
+    """What was fitted, for the card: from the probability `accept` on a line is accepted; `why` is in words."""
 
     weights: Weights
+    trust: Trust
     accept: float
     why: str
 
@@ -91,17 +93,67 @@ def fit_opinion(
     loss, exact, place = min(by_loss)
     weights = scaled[place]
     known = Knowledge(knowledge.normalizer, knowledge.temperature, knowledge.thresholds, weights)
-    least, right = _least_confidences(pages, remembering, transcriber, known)
-    accept = lowest_threshold(least, right, MAX_ACCEPTED_WRONG)
-    accepted = least >= accept
+    evidence, right = _evidence(pages, remembering, transcriber, known)
+    trust = fit_trust(evidence, right)
+    chance = np.array([trust(sure, spoken) for sure, spoken in evidence.tolist()])
+    accept = lowest_threshold(chance, right, MAX_ACCEPTED_WRONG)
+    accepted = chance >= accept
     wrong = float((~right[accepted]).mean()) if accepted.any() else 0.0
     return Opinion(
         weights,
+        trust,
         accept,
         f"{len(pages):,} held-out pages of numbers of the hard kind: of {len(ratios)} ratios the one that reads most"
-        f" of them exactly ({-exact:.1%}), on the scale with the least loss of whole texts ({loss:.3f}); with all"
-        f" digits from {accept} on {accepted.mean():.1%} are accepted, {wrong:.2%} of these wrong",
+        f" of them exactly ({-exact:.1%}), on the scale with the least loss of whole texts ({loss:.3f}); with the"
+        f" trust fitted on the {len(right):,} of one line that both read, {accepted.mean():.1%} of these are accepted"
+        f" from {accept} on, {wrong:.2%} of them wrong",
     )
+
+
+def fit_trust(evidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> Trust:
+    """The logistic model of the greatest likelihood, a little held back; `evidence` (n, 2) is what `Trust` is given.
+
+    By Newton's method; rounded as the card keeps it.
+    """
+    sure = np.clip(evidence[:, 0], LEAST_DOUBT, 1 - LEAST_DOUBT)
+    spoken = np.maximum(evidence[:, 1], LEAST_SPOKEN)
+    rows = np.stack([np.ones(len(sure)), np.log(sure / (1 - sure)), spoken], axis=1)
+    held_back = np.diag([0.0, 1.0, 1.0]) * HELD_BACK
+    found = np.array([0.0, 1.0, 0.0])
+    for _ in range(50):
+        chance = 1 / (1 + np.exp(-np.clip(rows @ found, -30, 30)))
+        slope = rows.T @ (chance - right) + held_back @ (found - [0.0, 1.0, 0.0])
+        curve = (rows * (chance * (1 - chance))[:, None]).T @ rows + held_back + 1e-9 * np.eye(3)
+        found = found - np.linalg.solve(curve, slope)
+    constant, of_sure, of_spoken = (round(float(value), 3) for value in found)
+    # More evidence never makes a line less likely.
+    return Trust(constant, max(0.0, of_sure), max(0.0, of_spoken))
+
+
+@dataclass(slots=True)
+class _Witness:
+    """A trust that changes nothing, and keeps what it was told."""
+
+    told: list[tuple[float, float]] = field(default_factory=list)
+
+    def __call__(self, sure: float, spoken: float) -> float:
+        self.told.append((sure, spoken))
+        return sure
+
+
+def _evidence(
+    pages: Sequence[WrittenPage], classifier: TileClassifier, transcriber: LineTranscriber, known: Knowledge
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """What is known of each page that was read as one line by both, (n, 2), and whether it was read right."""
+    evidence, right = [], []
+    for page in pages:
+        witness = _Witness()
+        own = replace(known, weights=replace(known.weights, trust=witness))
+        ((_, is_right),) = _verdicts([page], classifier, transcriber, own)
+        if len(witness.told) == 1:
+            evidence += witness.told
+            right.append(is_right)
+    return np.array(evidence).reshape(-1, 2), np.array(right, np.bool_)
 
 
 def _verdicts(
@@ -114,19 +166,6 @@ def _verdicts(
         verdicts = recognize(sheets, classifier, known, transcriber=transcriber)
         for page, verdict in zip(part, verdicts, strict=True):
             yield verdict, "".join(str(reading.digit) for reading in verdict.digits) == page.text
-
-
-def _least_confidences(
-    pages: Sequence[WrittenPage], classifier: TileClassifier, transcriber: LineTranscriber, known: Knowledge
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """For each page the confidence in its most doubtful digit, missing ones counted, and whether all is right."""
-    least, right = [], []
-    for verdict, is_right in _verdicts(pages, classifier, transcriber, known):
-        confidences = [reading.confidence for reading in verdict.digits]
-        none_missing = verdict.confidence / max(math.prod(confidences), 1e-12)
-        least.append(min(confidences, default=0.0) * min(1.0, none_missing))
-        right.append(is_right)
-    return np.array(least), np.array(right, np.bool_)
 
 
 def _loss(

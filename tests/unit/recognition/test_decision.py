@@ -117,8 +117,22 @@ def test_every_verdict_is_consistent(logits: npt.NDArray[np.float32]) -> None:
         assert reading.confidence <= reading.probabilities[reading.digit] + 1e-12
 
 
-def test_a_digit_among_others_may_need_more_confidence_than_one_alone() -> None:
-    thresholds = Thresholds(accept=0.9, digit=0.5, among=0.97)
-    assert thresholds.for_line(1).accept == 0.9
-    assert thresholds.for_line(2).accept == 0.97
-    assert Thresholds(accept=0.99, digit=0.5, among=0.97).for_line(3).accept == 0.99
+def test_a_number_is_accepted_as_a_whole_or_not_at_all() -> None:
+    thresholds = Thresholds(accept=0.9, digit=0.5, among=0.93)
+    boxes = [Box(10 * i, 0, 8, 20) for i in range(3)]
+
+    def text(*rows: dict[int, float]) -> str:
+        return decide(_logits(*rows), boxes[: len(rows)], 1.0, thresholds).text
+
+    sure, fair, poor = {7: 20.0}, {3: 5.2}, {4: 2.5}  # 1.00, 0.95 and 0.58 of eleven labels
+    assert text(fair) == "3"
+    assert text(sure, fair) == "73"
+    assert text(fair, sure, fair) == "?73"  # each is likely right, both together are less so
+    assert text(poor, sure) == "?7"
+    assert text(poor, sure, poor) == "?7?"
+
+
+def test_without_a_threshold_for_numbers_each_digit_stands_for_itself() -> None:
+    boxes = [Box(10 * i, 0, 8, 20) for i in range(3)]
+    rows = _logits({3: 5.2}, {7: 20.0}, {3: 5.2})
+    assert decide(rows, boxes, 1.0, Thresholds(accept=0.9, digit=0.5)).text == "373"

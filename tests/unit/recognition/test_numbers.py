@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
 from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX, Frames
 from worker.recognition.numbers import (
+    LEAST_DOUBT,
     READINGS,
     STORM_FROM,
     TURNED_FROM,
     Doubt,
+    Spelling,
+    Trust,
     doubt_of,
     everything,
     find_doubt,
@@ -144,16 +149,17 @@ def test_a_double_is_read_in_its_halves() -> None:
     box = Box(10, 0, 100, 80)
     ladder = Ladder((0, 2), _halves(box))
     readings = search([box], np.array([_row(SEVERAL)]), ladder, np.array([_row(2), _row(4)]))
-    signs, share = readings[0]
+    signs = readings[0].signs
     assert _digits(signs) == "24"
     assert [sign.box for sign in signs] == [candidate.box for candidate in ladder.candidates]
-    assert share > 0.8
+    assert readings[0].share > 0.8
+    assert readings[0].spoken is None
 
 
 def test_a_whole_digit_is_not_read_in_its_halves() -> None:
     box = Box(10, 0, 60, 80)
     halves = np.array([_row(FRAGMENT), _row(FRAGMENT)])
-    signs, _ = search([box], np.array([_row(8, 0.7)]), Ladder((0, 2), _halves(box)), halves)[0]
+    signs = search([box], np.array([_row(8, 0.7)]), Ladder((0, 2), _halves(box)), halves)[0].signs
     assert _digits(signs) == "8"
     assert signs[0].box == box
 
@@ -162,14 +168,14 @@ def test_two_parts_are_read_together() -> None:
     boxes = [Box(0, 0, 25, 80), Box(30, 0, 25, 80)]
     both = Candidate(0, 2, 0, INK, Box(0, 0, 55, 80), is_joined=True)
     rows = np.array([_row(FRAGMENT), _row(FRAGMENT)])
-    signs, _ = search(boxes, rows, Ladder((0, 1, 2), (both,)), np.array([_row(0)]))[0]
+    signs = search(boxes, rows, Ladder((0, 1, 2), (both,)), np.array([_row(0)]))[0].signs
     assert [(sign.chosen, sign.box) for sign in signs] == [(0, both.box)]
 
 
 def test_a_low_mark_is_left_out_of_a_line_of_digits() -> None:
     boxes = [Box(0, 0, 50, 80), Box(60, 70, 12, 10), Box(80, 0, 50, 80)]
     rows = np.array([_row(3), _row(OTHER, 0.6), _row(5)])
-    signs, _ = search(boxes, rows, Ladder((0, 1, 2, 3), ()), EMPTY)[0]
+    signs = search(boxes, rows, Ladder((0, 1, 2, 3), ()), EMPTY)[0].signs
     assert [sign.chosen for sign in signs] == [3, None, 5]
 
 
@@ -178,22 +184,22 @@ def test_readings_are_sorted_bounded_and_share_what_is_likely() -> None:
     for _ in range(20):
         rows = rng.dirichlet(np.ones(LABELS) * 0.3, 4)
         readings = search(_boxes(4), rows, Ladder((0, 1, 2, 3, 4), ()), EMPTY)
-        shares = [share for _, share in readings]
+        shares = [reading.share for reading in readings]
         assert 1 <= len(readings) <= READINGS
         assert shares == sorted(shares, reverse=True)
         assert 0 < sum(shares) <= 1 + 1e-9
-        assert all(0 <= sign.held <= 1 for signs, _ in readings for sign in signs)
+        assert all(0 <= sign.held <= 1 for reading in readings for sign in reading.signs)
 
 
 def test_marks_without_height_and_certain_rows_have_a_reading() -> None:
     rows = np.array([np.eye(LABELS)[OTHER], np.eye(LABELS)[3]])
     readings = search([Box(0, 0, 5, 0), Box(9, 0, 0, 0)], rows, Ladder((0, 1, 2), ()), EMPTY)
     assert readings
-    assert np.isfinite(readings[0][1])
+    assert np.isfinite(readings[0].share)
 
 
 def test_an_empty_line_reads_as_nothing() -> None:
-    assert search([], EMPTY, Ladder((0,), ()), EMPTY) == [([], 1.0)]
+    assert search([], EMPTY, Ladder((0,), ()), EMPTY) == [Spelling([], 1.0)]
 
 
 def _frames(labels: str, width: int) -> Frames:
@@ -216,7 +222,7 @@ def test_the_transcriber_decides_where_the_classifier_hesitates() -> None:
     rows[1, 1] = rows[1, 7] = 0.49
     ladder = Ladder((0, 1, 2), (), (0.0, (boxes[0].right + boxes[1].x) / 2, float(right)))
     for label in "17":
-        signs, _ = search(boxes, rows, ladder, EMPTY, _frames(f"--4----{label}--", right))[0]
+        signs = search(boxes, rows, ladder, EMPTY, _frames(f"--4----{label}--", right))[0].signs
         assert _digits(signs) == f"4{label}"
         assert signs[1].probabilities[int(label)] > 0.9
 
@@ -225,8 +231,8 @@ def test_two_opinions_that_differ_leave_doubt() -> None:
     boxes = _boxes(2)
     ladder = Ladder((0, 1, 2), (), (0.0, (boxes[0].right + boxes[1].x) / 2, float(boxes[1].right)))
     rows = np.array([_row(4), _row(1)])
-    agreed = search(boxes, rows, ladder, EMPTY, _frames("--4----1--", boxes[1].right))[0][0]
-    differed = search(boxes, rows, ladder, EMPTY, _frames("--4----7--", boxes[1].right))[0][0]
+    agreed = search(boxes, rows, ladder, EMPTY, _frames("--4----1--", boxes[1].right))[0].signs
+    differed = search(boxes, rows, ladder, EMPTY, _frames("--4----7--", boxes[1].right))[0].signs
     assert agreed[1].probabilities.max() > 0.95
     assert differed[1].probabilities.max() < 0.9
 
@@ -236,8 +242,46 @@ def test_fused_rows_are_probabilities() -> None:
     columns = (0.0, 60.0, 130.0, float(boxes[-1].right))
     rows = np.random.default_rng(1).dirichlet(np.ones(LABELS), 3)
     ladder = Ladder((0, 1, 2, 3), (), columns)
-    for signs, _ in search(boxes, rows, ladder, EMPTY, _frames("-1---5---9", boxes[-1].right)):
-        assert all(sign.probabilities.sum() == pytest.approx(1) for sign in signs)
+    for reading in search(boxes, rows, ladder, EMPTY, _frames("-1---5---9", boxes[-1].right)):
+        assert all(sign.probabilities.sum() == pytest.approx(1) for sign in reading.signs)
+
+
+def test_what_the_transcriber_spells_is_likely_by_its_word() -> None:
+    boxes = _boxes(2)
+    ladder = Ladder((0, 1, 2), (), (0.0, (boxes[0].right + boxes[1].x) / 2, float(boxes[1].right)))
+    rows = np.array([_row(4), _row(1)])
+
+    def spoken(labels: str) -> float:
+        found = search(boxes, rows, ladder, EMPTY, _frames(labels, boxes[1].right))[0].spoken
+        assert found is not None
+        return found
+
+    assert spoken("--4----1--") > -0.5
+    assert spoken("--4----7--") < -2  # another digit than the one that is read
+    assert spoken("-84----1--") < -2  # one more, for which no reading has a place
+
+
+def test_a_line_is_as_sure_as_it_is_trusted_and_the_doubtful_digit_takes_the_doubt() -> None:
+    box = Box(0, 0, 9, 9)
+    signs = [Sign(_row(3, 0.99), box, 3), Sign(_row(7, 0.8), box, 7), Sign(_row(OTHER), box, None)]
+    line = Spelling(signs, 0.9, -3.0)
+    for constant in (-4.0, 0.0, 4.0):
+        trust = Trust(constant, 0.1, 0.1)
+        trusted = line.trusted(trust)
+        target = trust(0.99 * 0.8, -3.0)
+        by_digit = [float(sign.probabilities[sign.chosen]) for sign in trusted if sign.chosen is not None]
+        assert math.prod(by_digit) == pytest.approx(target, abs=1e-6)
+        assert by_digit[0] > by_digit[1]
+        assert all(sign.probabilities.sum() == pytest.approx(1) for sign in trusted)
+        assert trusted[2] is signs[2]
+    assert Spelling(signs, 0.9).trusted(lambda _sure, _spoken: 0.1) is signs
+
+
+def test_an_unfitted_trust_changes_nothing_and_more_evidence_never_less() -> None:
+    for sure in (1e-9, 0.2, 0.9, 1.0):
+        assert Trust()(sure, -5.0) == pytest.approx(min(1 - LEAST_DOUBT, max(LEAST_DOUBT, sure)))
+    fitted = Trust(1.0, 0.8, 0.5)
+    assert fitted(0.9, -1.0) > fitted(0.9, -2.0) > fitted(0.5, -2.0) > fitted(0.5, -1e9) > 0
 
 
 def test_two_digits_heard_in_one_mark_are_to_be_cut_between_them() -> None:
