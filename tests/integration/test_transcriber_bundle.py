@@ -18,9 +18,10 @@ from worker.recognition.decision import Thresholds
 from worker.recognition.frames import FRAME_LABELS, FRAME_PX
 from worker.recognition.recognizer import Knowledge
 from worker.training.datasets import Examples
+from worker.training.line_strips import WrittenLine
 from worker.training.second_opinion import draw_pages, fit_opinion
 from worker.training.transcription import exact_share, train_transcriber
-from worker.training.written_lines import LineWriter, WrittenLine
+from worker.training.written_lines import LineWriter
 from worker.vision.normalization import NormalizerSettings
 from worker.vision.strips import STRIP_PX
 

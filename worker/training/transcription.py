@@ -21,8 +21,9 @@ import numpy.typing as npt
 from worker.recognition.frames import BLANK, FRAME_PX, WINDOW_PX
 from worker.training.architectures import transcriber
 from worker.training.datasets import Examples
+from worker.training.line_strips import WrittenLine
 from worker.training.trainer import arithmetic
-from worker.training.written_lines import BLOCK, WrittenLine, write_blocks
+from worker.training.written_lines import BLOCK, write_blocks
 from worker.vision.strips import STRIP_PX
 
 Floats = npt.NDArray[np.float32]

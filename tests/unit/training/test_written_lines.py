@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from worker.training.written_lines import LineWriter, WrittenLine
+from worker.training.line_strips import WrittenLine
+from worker.training.written_lines import LineWriter
 from worker.vision.strips import STRIP_PX, WIDTH_STEP_PX
 
 
