@@ -12,7 +12,7 @@ from worker.reading import Reader, ReadingSettings
 from worker.recognition.bundle import Bundle
 from worker.recognition.card import Card
 from worker.recognition.decision import Thresholds
-from worker.recognition.numbers import UNFITTED, Trust, Weights
+from worker.recognition.numbers import UNFITTED, LineCalibration, Weights
 from worker.settings import Settings
 from worker.vision.decoding import Limits
 from worker.vision.normalization import NormalizerSettings
@@ -71,11 +71,11 @@ def reader_for(
 
 
 def thresholds_of(settings: Settings, card: Card) -> Thresholds:
-    """What the configuration says goes before what the card says; its `accept_threshold` is for all digits."""
+    """What the configuration says goes before what the card says; its `accept_threshold` is for each digit."""
     accept, digit = settings.accept_threshold, settings.digit_threshold
-    among = card.transcriber.accept if card.transcriber is not None and accept is None else 0.0
+    line = card.transcriber.accept if card.transcriber is not None and accept is None else 0.0
     return Thresholds(
-        among=among,
+        line=line,
         accept=card.thresholds.accept if accept is None else accept,
         digit=card.thresholds.digit if digit is None else digit,
     )
@@ -84,7 +84,7 @@ def thresholds_of(settings: Settings, card: Card) -> Thresholds:
 def weights_of(card: Card) -> Weights:
     """Whose word counts how much where two networks read a line; of no matter where there is one."""
     part = card.transcriber
-    return UNFITTED if part is None else Weights(*part.weights, Trust(*part.trust))
+    return UNFITTED if part is None else Weights(*part.weights, LineCalibration(*part.calibration))
 
 
 def settle_rule(settings: Settings) -> SettleRule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import os
 import platform
@@ -99,6 +100,7 @@ class Network:
             try:
                 _remove_forgotten_copies()
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=COPY_PREFIX))
+                stack.enter_context(_held(Path(folder)))
                 copy = Path(folder, MODEL_FILE)
                 copy.write_bytes(self.content)
             except OSError as error:
@@ -417,14 +419,29 @@ def _add_litert_form(
 
 def _remove_forgotten_copies() -> None:
     """Remove what processes of this user left of models when they were killed while loading."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{COPY_PREFIX}*"):
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        for folder in Path(tempfile.gettempdir()).glob(f"{COPY_PREFIX}*"):
             found = folder.lstat()
             is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
             is_old = time.time() - found.st_mtime > FORGOTTEN_AFTER_S
             if is_own and is_old and os.listdir(folder) in ([], [MODEL_FILE]):
-                (folder / MODEL_FILE).unlink(missing_ok=True)
-                folder.rmdir()
+                with (
+                    contextlib.suppress(BlockingIOError),
+                    _held(folder),
+                ):  # nobody loads it, whatever the clock says
+                    (folder / MODEL_FILE).unlink(missing_ok=True)
+                    folder.rmdir()
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder; OSError where another process does."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -42,6 +42,8 @@ Logits = npt.NDArray[np.float32]
 
 
 Weight = Annotated[float, Field(gt=0, le=2)]
+Coefficient = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Constant = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
@@ -116,15 +118,15 @@ class TranscriberPart(_Part):
     `answers` is its self-test: what it says of known windows, (n, 11), the mean logits of the ten digits and of
     none, `tolerance` how far an engine may be off, relative where they are larger than 1. `weights` say how much
     the classifier's log-probabilities count, its own, and the classifier's on parts that were cut out, where both
-    speak of a line, and `trust` how likely the line is right, given both (`numbers.Trust`); from the probability
-    `accept` on a line of several digits is accepted; `chosen_on` says why these.
+    speak of a line, and `calibration` how likely the line is right, given both (`numbers.LineCalibration`); from
+    the probability `accept` on a line of several digits is accepted; `chosen_on` says why these.
     """
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     answers: Annotated[list[list[float]], Field(min_length=1)]
     tolerance: Annotated[float, Field(gt=0)] = SELF_TEST_TOLERANCE
     weights: tuple[Weight, Weight, Weight] = (0.7, 0.7, 0.4)
-    trust: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    calibration: tuple[Constant, Coefficient, Coefficient] = (0.0, 1.0, 0.0)
     accept: Annotated[float, Field(ge=0, le=1)] = 0.0
     chosen_on: str = "default, not chosen for this network"
     litert: LiteRtForm | None = None

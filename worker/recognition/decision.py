@@ -23,14 +23,14 @@ class Thresholds:
     """What is accepted, and what is taken for no digit.
 
     `accept`: the least confidence with which a digit is accepted. `digit`: the least probability of
-    being a digit with which a mark counts as one. `among`: the least probability that all of a line of
-    several digits is right with which it is accepted as a whole: one mistake spoils a number; where it
-    is 0, such a line is accepted digit by digit. All in [0, 1].
+    being a digit with which a mark counts as one. `line`: the least probability that all of a line of
+    several digits is right with which it is accepted as a whole, where two networks read it: one mistake
+    spoils a number; where it is 0, such a line is accepted digit by digit. All in [0, 1].
     """
 
     accept: float
     digit: float
-    among: float = 0.0
+    line: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +86,20 @@ class Sign:
     """What a line holds at one place: probabilities of all labels (one row), and its box.
 
     `chosen` is the digit that it is read as; None where it is left out as no digit. `held` is the
-    probability that a digit begins and ends where this one does, in [0, 1].
+    probability that a digit begins and ends where this one does, in [0, 1]. `is_of_line` where the
+    confidence was calibrated for the line as a whole.
     """
 
     probabilities: npt.NDArray[np.float64]
     box: Box
     chosen: int | None
     held: float = 1.0
+    is_of_line: bool = False
+
+    @property
+    def confidence(self) -> float:
+        """The probability that `chosen` is right, in [0, 1]; 0 where it is left out."""
+        return 0.0 if self.chosen is None else float(self.probabilities[self.chosen]) * self.held
 
     @property
     def is_digit(self) -> float:
@@ -152,8 +159,8 @@ def judge(lines: Sequence[Sequence[Sign]], thresholds: Thresholds) -> Verdict:
             if sign.chosen is not None
         ]
         sure = math.prod(reading.confidence for reading in own)
-        if len(own) > 1 and thresholds.among > 0:
-            own = _as_a_whole(own, is_accepted=sure * none_missing >= thresholds.among)
+        if len(own) > 1 and thresholds.line > 0 and any(sign.is_of_line for sign in chosen):
+            own = _as_a_whole(own, is_accepted=sure * none_missing >= thresholds.line)
         confidence *= sure
         if own:
             texts.append(_text(own))

@@ -6,6 +6,7 @@ none (the blank of CTC, Graves et al., 2006): a digit lights up some frames abou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,6 +85,32 @@ def evidence(log_probabilities: Floats, stretches: Sequence[tuple[int, int]]) ->
     found[:, :BLANK] = np.maximum(np.logaddexp(within, after), LOWEST)
     found[:, BLANK] = np.maximum(before, LOWEST)
     return found
+
+
+def ctc_log_likelihood(log_probabilities: Floats, digits: Sequence[int]) -> float:
+    """The log-probability, at most 0, that the frames spell just these digits: CTC's sum over all alignments."""
+    if len(log_probabilities) == 0:
+        return 0.0 if not digits else LOWEST
+    states = np.full(2 * len(digits) + 1, BLANK)
+    states[1::2] = digits
+    may_skip = np.zeros(len(states), np.bool_)  # the blank between two digits that differ
+    may_skip[3::2] = states[3::2] != states[1:-2:2]
+    rows = np.exp(log_probabilities[:, states])
+    alpha = np.zeros(len(states))
+    alpha[:2] = rows[0, :2]
+    total = 0.0
+    for row in rows[1:]:
+        longer = alpha.copy()
+        longer[1:] += alpha[:-1]
+        longer[2:] += np.where(may_skip[2:], alpha[:-2], 0.0)
+        alpha = longer * row
+        scale = float(alpha.sum())
+        if scale <= 0.0:
+            return -np.inf
+        alpha /= scale  # or the product of a hundred frames would underflow
+        total += math.log(scale)
+    end = float(alpha[-2:].sum())
+    return min(0.0, total + math.log(end)) if end > 0.0 else -np.inf
 
 
 def peaks(frames: Frames) -> list[Peak]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
-from worker.recognition.frames import BLANK, Frames, evidence, peaks
+from worker.recognition.frames import BLANK, Frames, ctc_log_likelihood, evidence, peaks
 from worker.recognition.lattice import NEVER, Edge, Path, best_paths, posteriors
 from worker.vision.candidates import Candidate, Ladder, are_close
 from worker.vision.layout import usual_height
@@ -41,33 +41,33 @@ NEVER_SURER = 1e-4  # where two opinions meet, neither counts as more certain th
 SAME_PLACE = 0.5  # of the joint width of two candidates: what shares so much is one place
 READINGS = 8  # kept of a line, the best first
 LEAST_DOUBT = 1e-6  # about a whole line
-LEAST_SPOKEN = -20.0  # what the transcriber finds less likely than that, it rules out
+LEAST_CTC = -20.0  # what the transcriber finds less likely than that, it rules out
+MOST_ODDS = 14.0  # about 1 in 10^6: as little doubt as above
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class LineCalibration:
     """How likely a line is right as a whole, given both opinions: a logistic model (as Platt, 1999).
 
-    `sure` weighs the log-odds of the best reading among all that were tried, `spoken` the log-probability with
-    which the transcriber spells that text at all. The second sees what the first cannot: a digit for which no
-    reading had a place.
+    `reading` weighs the log-odds of the product of its digits' probabilities, `ctc` the log-likelihood of that text
+    by the transcriber alone. The second sees what the first cannot: a digit for which no candidate had a place.
     """
 
     constant: float = 0.0
-    sure: float = 1.0
-    spoken: float = 0.0
+    reading: float = 1.0
+    ctc: float = 0.0
 
     def as_tuple(self) -> tuple[float, float, float]:
         """The three numbers, as a card keeps them."""
-        return self.constant, self.sure, self.spoken
+        return self.constant, self.reading, self.ctc
 
-    def __call__(self, sure: float, spoken: float) -> float:
-        """The probability that all is right, in (0, 1), by that of the best reading and a log-probability."""
-        sure = min(1 - LEAST_DOUBT, max(LEAST_DOUBT, sure))
+    def __call__(self, product: float, ctc: float) -> float:
+        """The probability, in (0, 1), that a line is right whose digits have this product, by a log-likelihood."""
+        product = min(1 - LEAST_DOUBT, max(LEAST_DOUBT, product))
         odds = (
-            self.constant + self.sure * math.log(sure / (1 - sure)) + self.spoken * max(LEAST_SPOKEN, spoken)
+            self.constant + self.reading * math.log(product / (1 - product)) + self.ctc * max(LEAST_CTC, ctc)
         )
-        return 1 / (1 + math.exp(-min(30.0, max(-30.0, odds))))
+        return 1 / (1 + math.exp(-min(MOST_ODDS, max(-MOST_ODDS, odds))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,51 +75,62 @@ class Weights:
     """How much the log-probabilities of the classifier and of the transcriber count where both speak of a line.
 
     They look at the same ink: less than two independent witnesses would. What the classifier says of a part cut
-    out of a mark counts `cut`: it was drawn by scissors, not by a hand. `trust` says what to make of both.
+    out of a mark counts `cut`: it was drawn by scissors, not by a hand. `calibration` says what to make of both.
     """
 
     classifier: float = 0.7
     transcriber: float = 0.7
     cut: float = 0.4
-    trust: Callable[[float, float], float] = Trust()
+    calibration: Callable[[float, float], float] = LineCalibration()
 
 
 UNFITTED = Weights()
 
 
 @dataclass(frozen=True, slots=True)
-class Spelling:
+class Hypothesis:
     """One reading of a line: its signs from the left, and its share of all readings' probability, in [0, 1].
 
-    `spoken` is the log-probability with which the transcriber alone spells this text; None where it was not asked.
+    `frames` is what the transcriber says of the line; None where it was not asked.
     """
 
     signs: list[Sign]
     share: float
-    spoken: float | None = None
+    frames: Frames | None = None
 
-    def trusted(self, trust: Callable[[float, float], float]) -> list[Sign]:
-        """The signs, their confidences such that all together are as likely right as `trust` finds the line.
+    def calibrated(self, calibration: Callable[[float, float], float]) -> list[Sign]:
+        """The signs, their confidences such that all together are as likely right as `calibration` finds the line.
 
-        The more doubtful a digit was, the more of the change it takes.
+        The more doubtful a digit was, the more of the change it takes. As they are where one network read alone.
         """
-        chosen = [float(sign.probabilities[sign.chosen]) for sign in self.signs if sign.chosen is not None]
-        if self.spoken is None or not chosen:
+        chosen = [sign for sign in self.signs if sign.chosen is not None]
+        if self.frames is None or not chosen:
             return self.signs
-        sure = min(1 - LEAST_DOUBT, max(LEAST_DOUBT, math.prod(chosen)))
-        exponent = math.log(trust(sure, self.spoken)) / math.log(sure)
+        ceiling = 1 - LEAST_DOUBT / len(chosen)
+        product = math.prod(min(ceiling, max(LEAST_DOUBT, sign.confidence)) for sign in chosen)
+        digits = [sign.chosen for sign in chosen if sign.chosen is not None]
+        found = calibration(product, ctc_log_likelihood(self.frames.log_probabilities, digits))
+        exponent = math.log(found) / math.log(product)
         return [
-            sign if sign.chosen is None else _reweighed(sign, sign.chosen, exponent) for sign in self.signs
+            sign if sign.chosen is None else _reweighed(sign, sign.chosen, ceiling, exponent)
+            for sign in self.signs
         ]
 
 
-def _reweighed(sign: Sign, digit: int, exponent: float) -> Sign:
-    """The same sign with the probability of its digit to the power of `exponent`, the others to match."""
-    before = min(1 - LEAST_DOUBT, max(LEAST_DOUBT, float(sign.probabilities[digit])))
+def _reweighed(sign: Sign, digit: int, ceiling: float, exponent: float) -> Sign:
+    """The same sign with its confidence to the power of `exponent`.
+
+    A doubt about the line says nothing about which other digit this might be: the row stays as it is.
+    Confidence goes to the row, at the cost of all others alike.
+    """
+    before = min(ceiling, max(LEAST_DOUBT, sign.confidence))
     after = before**exponent
-    row = sign.probabilities * ((1 - after) / (1 - before))
-    row[digit] = after
-    return replace(sign, probabilities=row / row.sum())
+    row = sign.probabilities
+    if after > row[digit]:
+        rest = 1.0 - float(row[digit])
+        row = row * ((1 - after) / rest) if rest > 0 else row.copy()
+        row[digit] = after
+    return replace(sign, probabilities=row, held=after / float(row[digit]), is_of_line=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +268,7 @@ def search(
     of_candidates: Floats,
     frames: Frames | None = None,
     weights: Weights = UNFITTED,
-) -> list[Spelling]:
+) -> list[Hypothesis]:
     """The best readings of a line, the best first.
 
     `probabilities` (n, labels) belong to the marks as a whole, `of_candidates` to `ladder.candidates`;
@@ -285,10 +296,9 @@ def search(
             Edge(edge.first, edge.last, tuple(p - cost for p in edge.digits), nothing - cost, edge.tag)
         )
     nodes = ladder.starts[-1] + 1
-    heard: Mapping[int, Floats] = {}
     if frames is not None:
         is_cut = [False] * len(boxes) + [not candidate.is_joined for candidate in ladder.candidates]
-        edges, heard = _seconded(edges, is_cut, ladder, frames, weights)
+        edges = _seconded(edges, is_cut, ladder, frames, weights)
     paths = best_paths(edges, nodes, READINGS if frames is None else 2 * READINGS)
     shares, total = posteriors(edges, nodes)
     agreed = _Agreement(edges, shares, ladder) if frames is not None else None
@@ -305,28 +315,24 @@ def search(
                 found.append(Sign(agreed.row(tag, row), box, digit))
         return found
 
-    if frames is None:
-        return [Spelling(signs(path), math.exp(min(0.0, path.score - total))) for path in paths]
-    return [
-        Spelling(signs(path), math.exp(min(0.0, path.score - total)), spoken)
-        for path, spoken in _by_text(paths, heard)
-    ]
+    if frames is not None:
+        paths = _by_text(paths)
+    return [Hypothesis(signs(path), math.exp(min(0.0, path.score - total)), frames) for path in paths]
 
 
 def _seconded(
     edges: Sequence[Edge], is_cut: Sequence[bool], ladder: Ladder, frames: Frames, weights: Weights
-) -> tuple[list[Edge], dict[int, Floats]]:
-    """The edges with what the transcriber says of the frames between their nodes; and that alone, for each tag."""
+) -> list[Edge]:
+    """The edges with what the transcriber says of the frames between their nodes."""
     at = [min(len(frames), max(0, round(frames.frame_at(x)))) for x in ladder.columns]
     at[0], at[-1] = 0, len(frames)
     spans = sorted({(edge.first, edge.last) for edge in edges})
     heard = evidence(frames.log_probabilities, [(at[first], at[last]) for first, last in spans])
     rows = dict(zip(spans, weights.transcriber * _humble(heard), strict=True))
-    alone = dict(zip(spans, heard, strict=True))
     own_weights = np.where(is_cut, weights.cut, weights.classifier)[:, None]
     looked = own_weights * _humble(np.array([[*edge.digits, edge.nothing] for edge in edges]))
     both = [row + rows[edge.first, edge.last] for edge, row in zip(edges, looked, strict=True)]
-    fused = [
+    return [
         replace(
             edge,
             digits=tuple(row[:DIGITS].tolist()),
@@ -334,7 +340,6 @@ def _seconded(
         )
         for edge, row in zip(edges, both, strict=True)
     ]
-    return fused, {edge.tag: alone[edge.first, edge.last] for edge in edges}
 
 
 def _humble(log_probabilities: Floats) -> Floats:
@@ -343,26 +348,15 @@ def _humble(log_probabilities: Floats) -> Floats:
     return np.asarray(np.logaddexp(log_probabilities, best + math.log(NEVER_SURER)))
 
 
-def _by_text(paths: Sequence[Path], heard: Mapping[int, Floats]) -> list[tuple[Path, float]]:
-    """For each text the best path that reads it, with the sum of all that do; the likeliest text first.
-
-    And the log-probability of the text by what was `heard` alone, summed over the same paths.
-    """
-    by_text: dict[str, list[Path]] = {}
+def _by_text(paths: Sequence[Path]) -> list[Path]:
+    """For each text the best path that reads it, with the sum of all that do; the likeliest text first."""
+    scores: dict[str, list[float]] = {}
+    best: dict[str, Path] = {}
     for path in paths:
-        by_text.setdefault(path.text, []).append(path)
-    summed = [
-        (
-            replace(own[0], score=float(np.logaddexp.reduce([path.score for path in own]))),
-            float(np.logaddexp.reduce([_spoken(path, heard) for path in own])),
-        )
-        for own in by_text.values()
-    ]
-    return sorted(summed, key=lambda each: -each[0].score)[:READINGS]
-
-
-def _spoken(path: Path, heard: Mapping[int, Floats]) -> float:
-    return sum(float(heard[tag][BLANK if digit is None else digit]) for tag, digit in path.steps)
+        scores.setdefault(path.text, []).append(path.score)
+        best.setdefault(path.text, path)
+    summed = [replace(path, score=float(np.logaddexp.reduce(scores[text]))) for text, path in best.items()]
+    return sorted(summed, key=lambda path: -path.score)[:READINGS]
 
 
 class _Agreement:

@@ -16,7 +16,7 @@ from worker.recognition.numbers import (
     MAYBE_SEVERAL,
     UNFITTED,
     Doubt,
-    Spelling,
+    Hypothesis,
     Weights,
     doubt_of,
     everything,
@@ -124,15 +124,14 @@ def recognize(
                 looks.append(_Look(s, n, line, own, doubt, hears))
     eyes = _Eyes(classifier, transcriber, knowledge, spread)
     for look, readings in zip(looks, _second_look(looks, sheets, eyes), strict=True):
-        best = readings[0].trusted(knowledge.weights.trust)
-        signs[look.sheet][look.line] = _still_doubted(look, best)
+        signs[look.sheet][look.line] = _settled(look, readings[0], knowledge.weights)
     if expected is not None:
         _fit(sheets, firsts, signs, expected, eyes)
     verdicts = [judge(lines, knowledge.thresholds) for lines in signs]
     return [_as_seen(verdict, sheet) for verdict, sheet in zip(verdicts, sheets, strict=True)]
 
 
-def _second_look(looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes) -> list[list[Spelling]]:
+def _second_look(looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes) -> list[list[Hypothesis]]:
     """The readings of each line, the best first."""
     looks = _heard(looks, sheets, eyes)
     normalizer = eyes.knowledge.normalizer
@@ -178,13 +177,15 @@ def _is_for_transcriber(line: Line, rows: Floats, thresholds: Thresholds) -> boo
     return float(digits.sum()) >= thresholds.digit and float(digits.max()) < thresholds.accept
 
 
-def _still_doubted(look: _Look, signs: list[Sign]) -> list[Sign]:
-    """A lone sign is as likely no digit as the classifier says, however digit-like the transcriber finds it.
+def _settled(look: _Look, chosen: Hypothesis, weights: Weights) -> list[Sign]:
+    """The signs of a line as it is read after all.
 
-    It learned from lines, where nearly everything is a digit; which digit it is, both may say.
+    A lone sign is as likely no digit as the classifier says, however digit-like the transcriber finds it: that
+    learned from lines, where nearly everything is a digit. Which digit it is, both may say.
     """
+    signs = chosen.signs
     if len(signs) != 1 or signs[0].box != look.marks.tiles[0].box or len(look.rows) != 1:
-        return signs
+        return chosen.calibrated(weights.calibration)
     row, fused = look.rows[0], signs[0].probabilities
     is_digit = float(row[:DIGITS].sum())
     among = fused[:DIGITS] / max(float(fused[:DIGITS].sum()), 1e-12)
@@ -221,9 +222,10 @@ def _fit(
         options = [[(_digits_of([one.signs]), one.share) for one in found] for found in own_readings]
         choice = rule.choose(options) if rule is not None else None
         if choice is not None:
-            trust = eyes.knowledge.weights.trust
+            own_looks = [look for look in looks if look.sheet == s]
             signs[s] = [
-                found[place].trusted(trust) for found, place in zip(own_readings, choice, strict=True)
+                _settled(look, found[place], eyes.knowledge.weights)
+                for look, found, place in zip(own_looks, own_readings, choice, strict=True)
             ]
 
 
@@ -274,12 +276,12 @@ def _upright(
 
 
 def _falls_apart(sheet: Sheet, turned: Sheet) -> bool:
-    """Whether signs that stand side by side stand below one another once the sheet is turned.
+    """Whether signs that stand in one line stand below one another once the sheet is turned.
 
-    People write along lines: noughts that hang together may look like an 8 from the side, but a column of
-    lone digits that is a row as it came is that row.
+    People write along lines: noughts that hang together may look like an 8 from the side, but what is one
+    row as it came is that row.
     """
-    return turned.turns % 2 == 1 and len(turned.lines) > len(sheet.lines)
+    return turned.turns % 2 == 1 and len(sheet.lines) == 1 < len(turned.lines)
 
 
 def _turned_samples(sheet: Sheet, normalizer: NormalizerSettings) -> list[npt.NDArray[np.float32]]:

@@ -225,10 +225,16 @@ def _durability(settings: Settings) -> Iterator[Finding]:
             f"outbox lies in memory ({kind}): what is in it is gone when the machine starts again.",
             "Put the outbox on a disk.",
         )
+    elif kind == "overlay":
+        yield Finding(
+            "note",
+            "outbox lies in the layer of a container (overlay): it goes with the container.",
+            "Mount a folder of the host there.",
+        )
     elif lies_elsewhere(kind):
         yield Finding(
             "note",
-            f"outbox lies on {kind}: a power cut at its other side can take what was synced here.",
+            f"outbox lies on {kind}: how safe from a power cut it is, is up to the machine or program behind it.",
             "Put the outbox on a disk of this machine, and let the other side fetch it.",
         )
     elif kind:

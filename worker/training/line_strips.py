@@ -58,14 +58,14 @@ def strip_seen(composed: ComposedLine, rng: Rng) -> WrittenLine | None:
     pivot = (left + right) / 2
     band = Band(left, right - left, level + (slope - seen_slope) * pivot, usual, seen_slope)
     strip = strip_of(field, band)
-    true = [(one.digit, band.to_strip(one.x + _middle(one))) for one in digits if one.digit is not None]
+    true = [(one.digit, band.to_strip(one.x + middle_of(one))) for one in digits if one.digit is not None]
     true.sort(key=lambda each: each[1])
     return WrittenLine(
         np.round(strip * 255).astype(np.uint8), tuple(digit for digit, _ in true), tuple(x for _, x in true)
     )
 
 
-def _middle(one: Placed) -> float:
+def middle_of(one: Placed) -> float:
     """The middle column of a digit in its ink: half-way between its box's and its ink's, or as its drawer said."""
     if one.middle is not None:
         return one.middle

@@ -124,7 +124,7 @@ def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int) -> Bundle:
     chosen_part = part.model_copy(
         update={
             "weights": chosen,
-            "trust": found.trust.as_tuple(),
+            "calibration": found.calibration.as_tuple(),
             "accept": found.accept,
             "chosen_on": found.why,
         }

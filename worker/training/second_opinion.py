@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.recognition.decision import Verdict
-from worker.recognition.numbers import LEAST_DOUBT, LEAST_SPOKEN, Trust, Weights
+from worker.recognition.numbers import LEAST_CTC, LEAST_DOUBT, LineCalibration, Weights
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
 from worker.recognition.transcriber import LineTranscriber
 from worker.training.calibration import lowest_threshold
@@ -24,8 +24,10 @@ from worker.vision.sheet import sheet_of
 RATIOS = tuple(itertools.product((0.3, 0.5, 0.7, 1.0), (0.1, 0.2, 0.3, 0.45)))
 SCALES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)  # of all three together: how much confidence the sum deserves
 BATCH_PAGES = 64
-MAX_ACCEPTED_WRONG = 0.02  # of the pages on which every digit is accepted
-HELD_BACK = 1.0  # towards taking the best reading's probability as it is
+MAX_ACCEPTED_WRONG = 0.02  # of the pages that are accepted
+# Of the prior on the coefficients of a line's calibration: that the product of its digits is right as it is.
+PRECISION, PRECISION_OF_CONSTANT = 1.0, 0.01
+UNFITTED_LINE = np.array(LineCalibration().as_tuple())
 SUREST = 1e-4  # no confidence counts as nearer to 0 or 1
 
 
@@ -62,7 +64,7 @@ class Opinion:
     """What was fitted, for the card: from the probability `accept` on a line is accepted; `why` is in words."""
 
     weights: Weights
-    trust: Trust
+    calibration: LineCalibration
     accept: float
     why: str
 
@@ -94,66 +96,110 @@ def fit_opinion(
     weights = scaled[place]
     known = Knowledge(knowledge.normalizer, knowledge.temperature, knowledge.thresholds, weights)
     evidence, right = _evidence(pages, remembering, transcriber, known)
-    trust = fit_trust(evidence, right)
-    chance = np.array([trust(sure, spoken) for sure, spoken in evidence.tolist()])
+    calibration = fit_line_calibration(evidence, right)
+    known = replace(known, weights=replace(weights, calibration=calibration))
+    chance, right = _chances(pages, remembering, transcriber, known)
     accept = lowest_threshold(chance, right, MAX_ACCEPTED_WRONG)
     accepted = chance >= accept
     wrong = float((~right[accepted]).mean()) if accepted.any() else 0.0
     return Opinion(
         weights,
-        trust,
+        calibration,
         accept,
         f"{len(pages):,} held-out pages of numbers of the hard kind: of {len(ratios)} ratios the one that reads most"
-        f" of them exactly ({-exact:.1%}), on the scale with the least loss of whole texts ({loss:.3f}); with the"
-        f" trust fitted on the {len(right):,} of one line that both read, {accepted.mean():.1%} of these are accepted"
-        f" from {accept} on, {wrong:.2%} of them wrong",
+        f" of them exactly ({-exact:.1%}), on the scale with the least loss of whole texts ({loss:.3f}); lines"
+        f" calibrated on the {len(evidence):,} pages that both read as one; from {accept} on {accepted.mean():.1%}"
+        f" of all pages are accepted, {wrong:.2%} of these wrong",
     )
 
 
-def fit_trust(evidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> Trust:
-    """The logistic model of the greatest likelihood, a little held back; `evidence` (n, 2) is what `Trust` is given.
+def fit_line_calibration(evidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> LineCalibration:
+    """The logistic model of the greatest penalised likelihood; `evidence` (n, 2) is what `LineCalibration` is given.
 
-    By Newton's method; rounded as the card keeps it.
+    Rounded as the card keeps it. More evidence never makes a line less likely: a coefficient that would be
+    negative is left out, and the rest fitted without it.
     """
-    sure = np.clip(evidence[:, 0], LEAST_DOUBT, 1 - LEAST_DOUBT)
-    spoken = np.maximum(evidence[:, 1], LEAST_SPOKEN)
-    rows = np.stack([np.ones(len(sure)), np.log(sure / (1 - sure)), spoken], axis=1)
-    held_back = np.diag([0.0, 1.0, 1.0]) * HELD_BACK
-    found = np.array([0.0, 1.0, 0.0])
-    for _ in range(50):
-        chance = 1 / (1 + np.exp(-np.clip(rows @ found, -30, 30)))
-        slope = rows.T @ (chance - right) + held_back @ (found - [0.0, 1.0, 0.0])
-        curve = (rows * (chance * (1 - chance))[:, None]).T @ rows + held_back + 1e-9 * np.eye(3)
-        found = found - np.linalg.solve(curve, slope)
-    constant, of_sure, of_spoken = (round(float(value), 3) for value in found)
-    # More evidence never makes a line less likely.
-    return Trust(constant, max(0.0, of_sure), max(0.0, of_spoken))
+    product = np.clip(evidence[:, 0], LEAST_DOUBT, 1 - LEAST_DOUBT)
+    ctc = np.maximum(evidence[:, 1], LEAST_CTC)
+    rows = np.stack([np.ones(len(product)), np.log(product / (1 - product)), ctc], axis=1)
+    used = [0, 1, 2]
+    while True:
+        found = _logistic(rows[:, used], right, UNFITTED_LINE[used])
+        worst = min(range(1, len(used)), key=lambda place: found[place], default=0)
+        if worst == 0 or found[worst] >= 0:
+            break
+        del used[worst]
+    coefficients = np.zeros(3)
+    coefficients[used] = found
+    constant, of_product, of_ctc = (round(float(value), 3) for value in coefficients)
+    return LineCalibration(constant, of_product, of_ctc)
+
+
+def _logistic(
+    rows: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], start: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Coefficients by Newton's method, each step halved until it helps, with a Gaussian prior about `start`."""
+    precision = np.diag([PRECISION_OF_CONSTANT] + [PRECISION] * (len(start) - 1))
+
+    def loss(coefficients: npt.NDArray[np.float64]) -> float:
+        odds = rows @ coefficients
+        off = coefficients - start
+        return float(np.logaddexp(0, odds).sum() - odds[right].sum() + off @ precision @ off / 2)
+
+    found = start.copy()
+    for _ in range(100):
+        chance = 1 / (1 + np.exp(-np.clip(rows @ found, -50, 50)))
+        gradient = rows.T @ (chance - right) + precision @ (found - start)
+        hessian = (rows * (chance * (1 - chance))[:, None]).T @ rows + precision
+        step = np.linalg.solve(hessian, gradient)
+        size = 1.0
+        while size > 1e-6 and loss(found - size * step) > loss(found):
+            size /= 2
+        if size <= 1e-6 or float(np.abs(size * step).max()) < 1e-7:
+            break
+        found = found - size * step
+    return found
 
 
 @dataclass(slots=True)
 class _Witness:
-    """A trust that changes nothing, and keeps what it was told."""
+    """A calibration that changes nothing, and keeps what it was told."""
 
     told: list[tuple[float, float]] = field(default_factory=list)
 
-    def __call__(self, sure: float, spoken: float) -> float:
-        self.told.append((sure, spoken))
-        return sure
+    def __call__(self, product: float, ctc: float) -> float:
+        self.told.append((product, ctc))
+        return product
 
 
 def _evidence(
     pages: Sequence[WrittenPage], classifier: TileClassifier, transcriber: LineTranscriber, known: Knowledge
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """What is known of each page that was read as one line by both, (n, 2), and whether it was read right."""
+    """What is known of each page that both read as one line, (n, 2), and whether it was read right."""
     evidence, right = [], []
     for page in pages:
         witness = _Witness()
-        own = replace(known, weights=replace(known.weights, trust=witness))
+        own = replace(known, weights=replace(known.weights, calibration=witness))
         ((_, is_right),) = _verdicts([page], classifier, transcriber, own)
         if len(witness.told) == 1:
             evidence += witness.told
             right.append(is_right)
     return np.array(evidence).reshape(-1, 2), np.array(right, np.bool_)
+
+
+def _chances(
+    pages: Sequence[WrittenPage], classifier: TileClassifier, transcriber: LineTranscriber, known: Knowledge
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """For each page the probability that its text is right, and whether it is.
+
+    A page that is read as a single digit is accepted or not by that digit's own threshold, as in service.
+    """
+    chances, right = [], []
+    for verdict, is_right in _verdicts(pages, classifier, transcriber, known):
+        is_single = len(verdict.digits) < 2
+        chances.append(float(verdict.is_read) if is_single else verdict.confidence)
+        right.append(is_right)
+    return np.array(chances), np.array(right, np.bool_)
 
 
 def _verdicts(

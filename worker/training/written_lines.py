@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from worker.training.augmentation import scan, thicken, warp
 from worker.training.line_signs import connect_digits, letter_for, rule_form, with_signs
-from worker.training.line_strips import DAMAGE, WrittenLine, strip_seen
+from worker.training.line_strips import DAMAGE, WrittenLine, middle_of, strip_seen
 from worker.training.linked_noughts import draw_linked_noughts
 from worker.training.pen import draw_shape, render, sample_pen, sample_pen_px, sample_style
 from worker.training.placed import ComposedLine, Float, Placed, main_signs, tight
@@ -64,7 +64,9 @@ class LineWriter:
     def page(self, rng: Rng) -> WrittenPage:
         """A small page with one line at random and nothing else, as a scanner sees it."""
         composed = self._compose(rng, with_neighbours=False)
-        digits = sorted((one.x, one.digit) for one in composed.placed if one.digit is not None)
+        digits = sorted(
+            (one.x + middle_of(one), one.digit) for one in composed.placed if one.digit is not None
+        )
         grey = scan(composed.cover, rng, DAMAGE, composed.height)
         return WrittenPage(grey, "".join(str(digit) for _, digit in digits))
 

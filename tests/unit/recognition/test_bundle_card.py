@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,22 +133,55 @@ def test_softmax_outputs_become_finite_logits_of_the_same_probabilities() -> Non
     assert to_logits(outputs, "logits") is outputs
 
 
-def test_copies_of_models_that_a_killed_process_left_are_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
-    old, new, others, link = (
-        tmp_path / f"{bundle.COPY_PREFIX}{name}" for name in ("old", "new", "x", "link")
-    )
-    for folder in (old, new, others):
+@pytest.fixture
+def forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Makes folders with a model, hours old, where copies of models are kept while they are loaded."""
+    there = tmp_path / "tmp"
+    there.mkdir()
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(there))
+
+    def make(name: str) -> Path:
+        folder = there / name
         folder.mkdir()
         (folder / "model.keras").touch()
-    (others / "mine.txt").touch()
-    link.symlink_to(new)
-    long_ago_s = time.time() - 2 * bundle.FORGOTTEN_AFTER_S
-    for folder in (old, others, link):
-        os.utime(folder, (long_ago_s, long_ago_s), follow_symlinks=False)
+        long_ago_s = time.time() - 2 * bundle.FORGOTTEN_AFTER_S
+        os.utime(folder, (long_ago_s, long_ago_s))
+        return folder
+
+    return make
+
+
+def test_copies_of_models_that_a_killed_process_left_are_removed(forgotten: Callable[[str], Path]) -> None:
+    folder = forgotten(f"{bundle.COPY_PREFIX}a")
     bundle._remove_forgotten_copies()
-    assert not old.exists()
-    assert (new / "model.keras").exists()
-    assert len(list(others.iterdir())) == 2
+    assert not folder.exists()
+
+
+def test_what_is_young_or_held_or_holds_more_or_is_called_otherwise_stays(
+    forgotten: Callable[[str], Path],
+) -> None:
+    young, held, more, other = (
+        forgotten(name) for name in (*(f"{bundle.COPY_PREFIX}{each}" for each in "ybm"), "digit-worker-mine")
+    )
+    os.utime(young)
+    (more / "mine.txt").touch()
+    os.utime(more, (0, 0))
+    link = young.parent / f"{bundle.COPY_PREFIX}link"
+    link.symlink_to(other)
+    os.utime(link, (0, 0), follow_symlinks=False)
+    last = forgotten(f"{bundle.COPY_PREFIX}z")
+    with bundle._held(held):
+        bundle._remove_forgotten_copies()
+    for folder in (young, held, more, other):
+        assert (folder / "model.keras").exists()
+    assert link.is_symlink()
+    assert not last.exists()
+
+
+def test_what_another_user_left_stays(
+    forgotten: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = forgotten(f"{bundle.COPY_PREFIX}a")
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    bundle._remove_forgotten_copies()
+    assert folder.exists()

@@ -117,19 +117,34 @@ def test_every_verdict_is_consistent(logits: npt.NDArray[np.float32]) -> None:
         assert reading.confidence <= reading.probabilities[reading.digit] + 1e-12
 
 
-def test_a_number_is_accepted_as_a_whole_or_not_at_all() -> None:
-    thresholds = Thresholds(accept=0.9, digit=0.5, among=0.93)
-    boxes = [Box(10 * i, 0, 8, 20) for i in range(3)]
+def _line(*confidences: float, is_of_line: bool = True) -> list[Sign]:
+    signs = []
+    for place, confidence in enumerate(confidences):
+        row = np.full(13, (1 - confidence) / 12)
+        row[7] = confidence
+        signs.append(Sign(row, Box(10 * place, 0, 8, 20), 7, is_of_line=is_of_line))
+    return signs
 
-    def text(*rows: dict[int, float]) -> str:
-        return decide(_logits(*rows), boxes[: len(rows)], 1.0, thresholds).text
 
-    sure, fair, poor = {7: 20.0}, {3: 5.2}, {4: 2.5}  # 1.00, 0.95 and 0.58 of eleven labels
-    assert text(fair) == "3"
-    assert text(sure, fair) == "73"
-    assert text(fair, sure, fair) == "?73"  # each is likely right, both together are less so
-    assert text(poor, sure) == "?7"
-    assert text(poor, sure, poor) == "?7?"
+def test_a_number_is_accepted_as_a_whole_or_without_its_least_sure_digit() -> None:
+    thresholds = Thresholds(accept=0.9, digit=0.5, line=0.93)
+    for confidences, text in {
+        (0.92,): "7",
+        (0.999, 0.95): "77",
+        (0.96, 0.999, 0.95): "77?",  # each is likely right, all together are less so
+        (0.6, 0.999): "?7",
+        (0.6, 0.999, 0.7): "?7?",
+    }.items():
+        verdict = judge([_line(*confidences)], thresholds)
+        assert verdict.text == text
+        assert verdict.is_read == ("?" not in text)
+
+
+def test_a_line_that_one_network_read_is_accepted_digit_by_digit() -> None:
+    thresholds = Thresholds(accept=0.955, digit=0.5, line=0.9)
+    assert judge([_line(0.96, 0.96, 0.96, is_of_line=False)], thresholds).text == "777"
+    assert judge([_line(0.94, 0.999, is_of_line=False)], thresholds).text == "?7"
+    assert judge([_line(0.94, 0.999)], thresholds).text == "77"
 
 
 def test_without_a_threshold_for_numbers_each_digit_stands_for_itself() -> None:

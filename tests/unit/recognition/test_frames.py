@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from worker.recognition.frames import BLANK, FRAME_LABELS, LOWEST, Frames, evidence, peaks
+from worker.recognition.frames import BLANK, FRAME_LABELS, LOWEST, Frames, ctc_log_likelihood, evidence, peaks
 from worker.vision.strips import Band
 
 BAND = Band(left=40.0, width=300.0, level=50.0, height=36.0, slope=0.0)
@@ -36,6 +36,19 @@ def test_evidence_for_a_digit_sums_all_ways_to_spell_it(digit: int) -> None:
     rows = _rows(6)
     found = evidence(rows, [(1, 5)])[0, digit]
     assert math.exp(found) == pytest.approx(_by_hand(rows[1:5], (digit,)))
+
+
+@pytest.mark.parametrize("text", [(), (3,), (3, 3), (3, 7), (3, 7, 3), (7, 7, 7)])
+def test_the_likelihood_of_a_text_sums_all_its_alignments(text: tuple[int, ...]) -> None:
+    rows = _rows(6, seed=2)
+    assert math.exp(ctc_log_likelihood(rows, text)) == pytest.approx(_by_hand(rows, text))
+
+
+def test_a_text_longer_than_the_line_is_impossible_and_a_long_line_does_not_underflow() -> None:
+    assert ctc_log_likelihood(_rows(2), [1, 1]) == -math.inf
+    assert ctc_log_likelihood(np.zeros((0, FRAME_LABELS)), [1]) < -20
+    assert ctc_log_likelihood(np.zeros((0, FRAME_LABELS)), []) == 0.0
+    assert -1e5 < ctc_log_likelihood(np.full((900, FRAME_LABELS), -25.0), [1, 2]) < -1e4
 
 
 def test_evidence_for_nothing_is_that_of_blanks() -> None:

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
-from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX, Frames
+from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX, Frames, ctc_log_likelihood
 from worker.recognition.numbers import (
     LEAST_DOUBT,
     READINGS,
     STORM_FROM,
     TURNED_FROM,
     Doubt,
-    Spelling,
-    Trust,
+    Hypothesis,
+    LineCalibration,
     doubt_of,
     everything,
     find_doubt,
@@ -153,7 +153,7 @@ def test_a_double_is_read_in_its_halves() -> None:
     assert _digits(signs) == "24"
     assert [sign.box for sign in signs] == [candidate.box for candidate in ladder.candidates]
     assert readings[0].share > 0.8
-    assert readings[0].spoken is None
+    assert readings[0].frames is None
 
 
 def test_a_whole_digit_is_not_read_in_its_halves() -> None:
@@ -199,7 +199,7 @@ def test_marks_without_height_and_certain_rows_have_a_reading() -> None:
 
 
 def test_an_empty_line_reads_as_nothing() -> None:
-    assert search([], EMPTY, Ladder((0,), ()), EMPTY) == [Spelling([], 1.0)]
+    assert search([], EMPTY, Ladder((0,), ()), EMPTY) == [Hypothesis([], 1.0)]
 
 
 def _frames(labels: str, width: int) -> Frames:
@@ -246,42 +246,41 @@ def test_fused_rows_are_probabilities() -> None:
         assert all(sign.probabilities.sum() == pytest.approx(1) for sign in reading.signs)
 
 
-def test_what_the_transcriber_spells_is_likely_by_its_word() -> None:
-    boxes = _boxes(2)
-    ladder = Ladder((0, 1, 2), (), (0.0, (boxes[0].right + boxes[1].x) / 2, float(boxes[1].right)))
-    rows = np.array([_row(4), _row(1)])
-
-    def spoken(labels: str) -> float:
-        found = search(boxes, rows, ladder, EMPTY, _frames(labels, boxes[1].right))[0].spoken
-        assert found is not None
-        return found
-
-    assert spoken("--4----1--") > -0.5
-    assert spoken("--4----7--") < -2  # another digit than the one that is read
-    assert spoken("-84----1--") < -2  # one more, for which no reading has a place
-
-
-def test_a_line_is_as_sure_as_it_is_trusted_and_the_doubtful_digit_takes_the_doubt() -> None:
+def test_a_line_is_as_sure_as_it_is_calibrated_and_the_doubtful_digit_takes_the_doubt() -> None:
     box = Box(0, 0, 9, 9)
     signs = [Sign(_row(3, 0.99), box, 3), Sign(_row(7, 0.8), box, 7), Sign(_row(OTHER), box, None)]
-    line = Spelling(signs, 0.9, -3.0)
+    frames = _frames("--3----1--", 100)  # the transcriber spells another number
+    ctc = ctc_log_likelihood(frames.log_probabilities, [3, 7])
+    assert ctc < -4
+    line = Hypothesis(signs, 0.9, frames)
     for constant in (-4.0, 0.0, 4.0):
-        trust = Trust(constant, 0.1, 0.1)
-        trusted = line.trusted(trust)
-        target = trust(0.99 * 0.8, -3.0)
-        by_digit = [float(sign.probabilities[sign.chosen]) for sign in trusted if sign.chosen is not None]
-        assert math.prod(by_digit) == pytest.approx(target, abs=1e-6)
-        assert by_digit[0] > by_digit[1]
-        assert all(sign.probabilities.sum() == pytest.approx(1) for sign in trusted)
-        assert trusted[2] is signs[2]
-    assert Spelling(signs, 0.9).trusted(lambda _sure, _spoken: 0.1) is signs
+        calibration = LineCalibration(constant, 0.5, 0.1)
+        first, second, left_out = line.calibrated(calibration)
+        assert first.confidence * second.confidence == pytest.approx(calibration(0.99 * 0.8, ctc), rel=1e-4)
+        assert first.confidence > second.confidence
+        for sign in (first, second):
+            assert sign.is_of_line
+            assert sign.probabilities.sum() == pytest.approx(1)
+            assert sign.probabilities.argmax() == sign.chosen  # doubt about the line is none about the digit
+            assert sign.confidence <= float(sign.probabilities.max()) + 1e-12
+        assert left_out is signs[2]
+    assert Hypothesis(signs, 0.9).calibrated(LineCalibration(-9.0)) is signs
 
 
-def test_an_unfitted_trust_changes_nothing_and_more_evidence_never_less() -> None:
+@pytest.mark.parametrize("sure", [1.0, 1 - 1e-9, 1 - 1e-7, 0.5])
+def test_eight_certain_digits_can_be_doubted(sure: float) -> None:
+    signs = [Sign(_row(3, sure), Box(9 * i, 0, 9, 9), 3) for i in range(8)]
+    line = Hypothesis(signs, 1.0, _frames("-3-3-3-3-3-3-3-3-", 100))
+    calibrated = line.calibrated(lambda _product, _ctc: 0.2)
+    assert math.prod(sign.confidence for sign in calibrated) == pytest.approx(0.2, rel=1e-3)
+
+
+def test_an_unfitted_calibration_changes_nothing_and_more_evidence_never_means_less() -> None:
     for sure in (1e-9, 0.2, 0.9, 1.0):
-        assert Trust()(sure, -5.0) == pytest.approx(min(1 - LEAST_DOUBT, max(LEAST_DOUBT, sure)))
-    fitted = Trust(1.0, 0.8, 0.5)
-    assert fitted(0.9, -1.0) > fitted(0.9, -2.0) > fitted(0.5, -2.0) > fitted(0.5, -1e9) > 0
+        expected = min(1 - LEAST_DOUBT, max(LEAST_DOUBT, sure))
+        assert LineCalibration()(sure, -5.0) == pytest.approx(expected, rel=1e-3)
+    fitted = LineCalibration(1.0, 0.8, 0.5)
+    assert fitted(0.9, -1.0) > fitted(0.9, -2.0) > fitted(0.5, -2.0) > fitted(0.5, -np.inf) > 0
 
 
 def test_two_digits_heard_in_one_mark_are_to_be_cut_between_them() -> None:

@@ -156,6 +156,15 @@ def test_a_row_is_not_turned_into_a_column(turns: int) -> None:
     assert "\n" not in verdict.text
 
 
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_lying_sheet_of_more_rows_than_digits_is_turned(turns: int) -> None:
+    rows = [_number(text, 60, 60 + 90 * i) for i, text in enumerate(("25", "43", "75", "34"))]
+    lying = _sheet([mark for row in rows for mark in row], 600, 500).turned(turns, SETTINGS)
+    marks = [mark for line in lying.lines for mark in line.marks]
+    (verdict,) = _read(arrange(Writing(marks, NO_FIELD), SETTINGS, lying.width, lying.height))
+    assert verdict.text == "25\n43\n75\n34"
+
+
 def test_an_upright_page_is_looked_at_once() -> None:
     classifier = KnowsItsTiles()
     recognize([_sheet(_number("25437", 60, 100))], classifier, KNOWLEDGE)

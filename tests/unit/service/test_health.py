@@ -196,8 +196,9 @@ def test_the_unit_is_looked_for(
     [
         ("ext4", "ok", "ext4"),
         ("tmpfs", "note", "in memory"),
-        ("nfs4", "note", "other side"),
-        ("fuse.sshfs", "note", "other side"),
+        ("nfs4", "note", "behind it"),
+        ("fuse.sshfs", "note", "behind it"),
+        ("overlay", "note", "container"),
     ],
 )
 def test_doctor_says_whose_disk_the_outbox_is_on(

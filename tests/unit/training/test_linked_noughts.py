@@ -32,7 +32,7 @@ def test_each_digit_has_its_own_ink_and_they_come_from_the_left(count: int, afte
         links = draw_linked_noughts(count, HEIGHT_PX, 3.0, np.random.default_rng(seed), after_one=after_one)
         assert len(links) == count + after_one
         middles = [link.x + link.middle for link in links]
-        assert all(one < after for one, after in pairwise(middles[after_one:]))
+        assert all(one < after for one, after in pairwise(middles))
         for link in links:
             assert link.ink.dtype == np.float32
             assert 0.9 < link.ink.max() <= 1.0
@@ -49,12 +49,14 @@ def test_the_pen_is_not_lifted() -> None:
 def test_noughts_stand_on_the_line_and_are_no_higher_than_digits() -> None:
     for seed in range(30):
         for link in draw_linked_noughts(3, HEIGHT_PX, 2.0, np.random.default_rng(seed)):
-            assert link.y > -1.9 * HEIGHT_PX
-            assert link.y + link.ink.shape[0] < 0.9 * HEIGHT_PX
+            assert link.y > -1.4 * HEIGHT_PX
+            assert link.y + link.ink.shape[0] < 0.4 * HEIGHT_PX
 
 
 def test_a_broad_pen_leaves_the_loops_open() -> None:
-    for seed in range(20):
-        links = draw_linked_noughts(2, HEIGHT_PX, 30.0, np.random.default_rng(seed))
-        assert any((link.ink < 0.5).any() for link in links)
-        assert float(_on_one_field(links).mean()) < 0.9
+    open_loops = 0
+    for seed in range(40):
+        field = _on_one_field(draw_linked_noughts(2, HEIGHT_PX, 30.0, np.random.default_rng(seed)))
+        paper = (np.pad(field, 1) < 0.5).astype(np.uint8)
+        open_loops += cv2.connectedComponents(paper, connectivity=4)[0] > 2
+    assert open_loops > 25
