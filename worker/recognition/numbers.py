@@ -35,6 +35,7 @@ WIDEST, TOO_WIDE_COST = 1.2, 6.0  # widths in heights: hardly a digit is wider, 
 SCRAP_COST = 3.0  # for a part of a mark left out, however small: ink that touches a digit is mostly digit
 LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
 STORM_FROM = 24  # marks; where half of so many are no sure digits, the page is no page of digits
+STORM_OF_DIGITS = 0.4  # of the marks: a page on which so many surely are digits holds them among other things
 BAR_COUNTS = 0.3
 TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
 NEVER_SURER = 1e-4  # where two opinions meet, neither counts as more certain than that
@@ -170,7 +171,7 @@ def is_storm(probabilities: Floats) -> bool:
     likely = probabilities[:, :DIGITS].max(axis=1)
     if probabilities.shape[1] > SEVERAL:
         likely = np.maximum(likely, probabilities[:, SEVERAL])
-    return bool(np.median(likely) < 0.5)
+    return bool(np.median(likely) < 0.5) and float((likely >= SURE).mean()) < STORM_OF_DIGITS
 
 
 def weathered(lines: Sequence[Sequence[Sign]]) -> list[list[Sign]]:

@@ -14,6 +14,8 @@ LARGE_PX = 260  # a page whose shorter side is as long shows more than one digit
 MANY = 12  # pieces: more than one digit falls into
 LEAST_OF_MANY_PX = 6  # among many, what is smaller is dust or the grain of the paper
 DWARFS = 2.5  # times the size of writing: what is larger and runs out of the page is no digit
+AROUND = 0.9  # of the page's width and height: what runs out of the page and reaches so far lies around a sheet
+ON_A_SHEET = 4  # pieces: a digit as large as the page has fewer scraps in it
 FAINT = 0.5  # a stroke from edge to edge with less contrast than this is a fold, a rim, a ruling
 
 
@@ -63,7 +65,8 @@ def drop_foreign(pieces: list[Piece], width: int, height: int) -> list[Piece]:
     for piece in pieces:
         if not piece.touches_border(width, height):
             continue
-        beside = _two_largest_beside(piece, boxes)
+        is_around = is_large and piece.width >= AROUND * width and piece.height >= AROUND * height
+        beside = _two_largest_within(boxes) if is_around else _two_largest_beside(piece, boxes)
         # Two signs of a size beside it are writing; what dwarfs them and runs out of the page is none.
         is_writing = len(beside) >= 2 and beside[1] > 0.02 * max(width, height)
         is_thin = min(piece.width, piece.height) < 0.3 * piece.extent
@@ -87,6 +90,11 @@ def _two_largest_beside(piece: Piece, boxes: Boxes) -> list[int]:
         ::-1
     ].tolist()
     return largest
+
+
+def _two_largest_within(boxes: Boxes) -> list[int]:
+    """The extents of the two largest of all boxes, where there are enough to be writing on a sheet."""
+    return np.sort(boxes[:, 4])[:-3:-1].tolist() if len(boxes) >= ON_A_SHEET else []
 
 
 def _is_slab(piece: Piece, width: int, height: int) -> bool:

@@ -121,9 +121,10 @@ def _strokes_are_dark(work: Grey) -> bool | None:
         return None
     calm = np.asarray(cv2.GaussianBlur(shrink(work, 2), (0, 0), 0.8), np.uint8)
     # The bays of a fat stroke look like thin strokes of the other kind, but not to a wider window.
+    wide_px = _odd(max(calm.shape) / 8)
     narrow = _deeper_is_dark(calm, _odd(max(calm.shape) / 24))
-    if narrow is None or narrow != _deeper_is_dark(calm, _odd(max(calm.shape) / 8)):
-        return None
+    if narrow is None or narrow != _deeper_is_dark(calm, wide_px):
+        return _rarer_is_dark(calm, wide_px)
     return narrow
 
 
@@ -136,6 +137,23 @@ def _deeper_is_dark(calm: Grey, window_px: int) -> bool | None:
         residue = np.asarray(cv2.morphologyEx(calm, kind, kernel)[inner], np.uint8)
         strongest = level_at(residue, 0.995)
         depths.append(float(residue[residue >= strongest].mean(dtype=np.float32)))
+    if max(depths) < 12 or max(depths) < 1.6 * min(depths):
+        return None
+    return depths[0] > depths[1]
+
+
+def _rarer_is_dark(calm: Grey, window_px: int) -> bool | None:
+    """Whether what is darker than most of its surroundings stands out more than what is lighter.
+
+    The paper within a 4 or a 6 is as much lighter than the stroke as the stroke is darker, but it is what most of the
+    surroundings show.
+    """
+    usual = cv2.medianBlur(calm, window_px)
+    inner = np.s_[4:-4, 4:-4]
+    depths = [
+        float(level_at(np.asarray(residue[inner], np.uint8), 0.995))
+        for residue in (cv2.subtract(usual, calm), cv2.subtract(calm, usual))
+    ]
     if max(depths) < 12 or max(depths) < 1.6 * min(depths):
         return None
     return depths[0] > depths[1]
