@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.vision.ink import InkMap, quantile
-from worker.vision.pieces import Labels, Piece, usual_extent
+from worker.vision.pieces import Labels, Piece, usual_size
 
 Boxes = npt.NDArray[np.int64]
 
@@ -14,7 +14,11 @@ LARGE_PX = 260  # a page whose shorter side is as long shows more than one digit
 MANY = 12  # pieces: more than one digit falls into
 LEAST_OF_MANY_PX = 6  # among many, what is smaller is dust or the grain of the paper
 DWARFS = 2.5  # times the size of writing: what is larger and runs out of the page is no digit
-AROUND = 0.9  # of the page's width and height: what runs out of the page and reaches so far lies around a sheet
+AROUND = (
+    0.9  # of the page's width and height: what runs out of the page and reaches so far lies around a sheet
+)
+SIDES = 3  # of what a frame holds: the fourth may have gone with a ruling
+HELD = 8  # of what lies within a frame, the largest: on a page of specks there is no end of it
 ON_A_SHEET = 4  # pieces: a digit as large as the page has fewer scraps in it
 FAINT = 0.5  # a stroke from edge to edge with less contrast than this is a fold, a rim, a ruling
 
@@ -53,15 +57,16 @@ def _is_line_of_the_paper(piece: Piece, width: int, height: int, core: float) ->
     return hugs or (from_edge_to_edge and core < FAINT)
 
 
-def drop_foreign(pieces: list[Piece], width: int, height: int) -> list[Piece]:
+def drop_foreign(pieces: list[Piece], labels: Labels) -> list[Piece]:
     """Without what lies around or beside the writing: slabs and sleeves at the border, frames around digits."""
     if len(pieces) < 2:
         return pieces
+    height, width = labels.shape
     inner = [piece for piece in pieces if not piece.touches_border(width, height)]
     is_large = min(width, height) >= LARGE_PX
     boxes = _boxes(inner)
     # What touches the border is no drawn frame: in a strip it is digits on a ruling.
-    dropped = {piece.labels for piece in inner if _is_frame(piece, boxes)}
+    dropped = {piece.labels for piece in inner if _is_frame(piece, boxes, labels)}
     for piece in pieces:
         if not piece.touches_border(width, height):
             continue
@@ -106,10 +111,11 @@ def _is_slab(piece: Piece, width: int, height: int) -> bool:
     return level or upright
 
 
-def _is_frame(piece: Piece, boxes: Boxes) -> bool:
+def _is_frame(piece: Piece, boxes: Boxes, labels: Labels) -> bool:
     """Whether a piece is drawn or printed around something: a box, a circle, a triangle, a table.
 
-    What it holds stands free in it, and is neither a dot nor as high as the slash in a nought.
+    What it holds stands free in it, and is neither a dot nor as high as the slash in a nought; there is ink on
+    three sides of it at least, or it only lies under the roof of a 7 or beside the tail of an 8.
     """
     if piece.area_px > 0.35 * piece.width * piece.height or min(piece.width, piece.height) < 12:
         return False
@@ -123,7 +129,20 @@ def _is_frame(piece: Piece, boxes: Boxes) -> bool:
         & (boxes[:, 1] > piece.y + rim_y)
         & (boxes[:, 3] < piece.bottom - rim_y)
     )
-    return bool(free.any())
+    if not free.any():
+        return False
+    own = np.isin(labels[piece.y : piece.bottom, piece.x : piece.right], piece.labels)
+    held = boxes[free]
+    held = held[np.argsort(-held[:, 4], kind="stable")[:HELD], :4]
+    return any(_sides(own, box - (piece.x, piece.y, piece.x, piece.y)) >= SIDES for box in held)
+
+
+def _sides(own: npt.NDArray[np.bool_], box: npt.NDArray[np.int64]) -> int:
+    """On how many sides of a box there is ink all along; `own` is the mask of what may lie around it."""
+    x, y, right, bottom = box.tolist()
+    beside = (own[y:bottom, :x].any(axis=1), own[y:bottom, right:].any(axis=1))
+    over_and_under = (own[:y, x:right].any(axis=0), own[bottom:, x:right].any(axis=0))
+    return sum(bool(side.mean() > 0.5) for side in (*beside, *over_and_under))
 
 
 def _boxes(pieces: list[Piece]) -> Boxes:
@@ -140,22 +159,22 @@ def drop_specks(pieces: list[Piece], width: int, height: int) -> list[Piece]:
     if not pieces:
         return []
     main = max(pieces, key=lambda piece: piece.area_px)
-    largest = usual_extent(pieces)
+    largest = usual_size(pieces)
     if len(pieces) >= MANY:  # a page of signs: nothing is said by how a piece lies to the largest of them
         return [piece for piece in pieces if piece.extent >= max(0.15 * largest, LEAST_OF_MANY_PX)]
 
     def is_speck(piece: Piece) -> bool:
         if piece.extent < max(0.12 * largest, 3) or piece.area_px < max(0.01 * main.area_px, 4):
             return True
-        if piece.is_within(main) or piece.gap_to(main) > 0.4 * main.extent:
+        if piece.is_within(main) or piece.gap_to(main) > 0.4 * main.size:
             return False
         is_cut_off = piece.x == 0 or piece.y == 0 or piece.right == width or piece.bottom == height
         if is_cut_off:
-            return piece.extent < 0.4 * main.extent and piece.area_px < 0.15 * main.area_px
+            return piece.extent < 0.4 * main.size and piece.area_px < 0.15 * main.area_px
         # A full stop or comma stands low and beside; a flag, a bar, an arm does not.
         is_low = piece.y > main.y + 0.6 * main.height
         is_beside = piece.x > main.right - 0.1 * main.width or piece.right < main.x + 0.1 * main.width
-        return piece.extent < (0.35 if is_low and is_beside else 0.2) * main.extent
+        return piece.extent < (0.35 if is_low and is_beside else 0.2) * main.size
 
     return [piece for piece in pieces if not is_speck(piece)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from worker.vision.pieces import Piece, usual_extent, usual_height_px
+from worker.vision.pieces import Piece, usual_height_px, usual_size
 
 LEAST_APART_PX = 10  # what is smaller and stands alone is a speck
 NEAR = 0.25  # of the usual height: what belongs together is never farther apart, whichever rule says so
@@ -19,14 +19,17 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
         return []
     _join_all(marks, usual_height_px(marks))
     # What stayed alone and is small beside a whole sign is a speck, a comma, a scrap of a frame.
-    largest = usual_extent(marks)
-    usual_area_px = sorted(mark.area_px for mark in marks if mark.extent >= 0.6 * largest)[-1]
+    largest = usual_size(marks)
+    # Of one sign, where several hang together.
+    usual_area_px = max(
+        mark.area_px * mark.size / mark.extent for mark in marks if mark.extent >= 0.6 * largest
+    )
     main = max(marks, key=lambda mark: mark.area_px)
     # Small signs that stand far from it and are no single speck were written, whatever is drawn beside them.
     apart = {
         mark.labels
         for mark in marks
-        if mark.extent >= max(0.12 * largest, LEAST_APART_PX) and mark.gap_to(main) > 0.4 * main.extent
+        if mark.extent >= max(0.12 * largest, LEAST_APART_PX) and mark.gap_to(main) > 0.4 * main.size
     }
     return [
         mark

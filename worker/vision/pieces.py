@@ -13,6 +13,8 @@ from worker.vision.ink import MIN_CONTRAST, QUANTUM, InkMap, Mask
 
 Labels = npt.NDArray[np.int32]
 
+WIDEST_SIGN = 1.6  # heights: what is wider is hardly a single sign
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -39,6 +41,11 @@ class Piece:
     def extent(self) -> int:
         """The longer side."""
         return max(self.width, self.height)
+
+    @property
+    def size(self) -> int:
+        """The longer side of one sign of it: digits that hang together are as wide as there are many."""
+        return min(self.extent, max(1, round(WIDEST_SIGN * self.height)))
 
     def touches_border(self, width: int, height: int) -> bool:
         """Whether it reaches the border of a page of this size."""
@@ -71,23 +78,23 @@ class Piece:
         )
 
 
-def usual_extent(pieces: Sequence[Piece]) -> int:
-    """How large the pieces are that hold most of the ink; 0 without any.
+def usual_size(pieces: Sequence[Piece]) -> int:
+    """How large the signs are that hold most of the ink; 0 without any.
 
-    Half of all ink lies in pieces at least so large: neither a storm of specks nor one frame decides.
+    Half of all ink lies in pieces with signs at least so large: neither a storm of specks nor one frame decides.
     """
     half = sum(piece.area_px for piece in pieces) / 2
-    for piece in sorted(pieces, key=lambda piece: piece.extent, reverse=True):
+    for piece in sorted(pieces, key=lambda piece: piece.size, reverse=True):
         half -= piece.area_px
         if half <= 0:
-            return piece.extent
+            return piece.size
     return 0
 
 
 def usual_height_px(pieces: Sequence[Piece]) -> int:
-    """The greatest height among the pieces that are of the usual extent, or smaller; 0 without any."""
-    usual = usual_extent(pieces)
-    return max((piece.height for piece in pieces if piece.extent <= usual), default=0)
+    """The greatest height among the pieces that are of the usual size, or smaller; 0 without any."""
+    usual = usual_size(pieces)
+    return max((piece.height for piece in pieces if piece.size <= usual), default=0)
 
 
 def floor_of(ink_map: InkMap) -> float:

@@ -59,7 +59,7 @@ def find_writing(page: Page) -> Writing:
     labels, pieces = find_pieces(ink_map, mask)
     height, width = labels.shape
     pieces = drop_lines_of_the_paper(pieces, width, height, ink_map.core)
-    pieces = drop_specks(drop_foreign(pieces, width, height), width, height)
+    pieces = drop_specks(drop_foreign(pieces, labels), width, height)
     marks = drop_border_lines(join_pieces(pieces), labels, ink_map)
     marks = sorted(marks, key=lambda mark: mark.area_px, reverse=True)[:MAX_MARKS]
     in_order = sorted(marks, key=lambda mark: (mark.y, mark.x))
