@@ -28,8 +28,8 @@ CORPUS_TILES = 700_000
 EPOCHS = 9.0  # through the corpus
 HARD_TILES = 40_000  # held out, for calibration
 BATCH_TILES = 128
-LINES = 280_000
-LINE_EPOCHS = 2.6
+LINES = 360_000
+LINE_EPOCHS = 4.4
 HELD_OUT_LINES = 8_000
 PAGES_OF_NUMBERS = 1200  # held out, to weigh the two networks by
 

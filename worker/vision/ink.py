@@ -43,6 +43,7 @@ class InkMap:
 
 
 STROKES_FROM_PX = 260  # pages at least so large can hold strokes that are thin beside light and shadow
+SHEETS_FROM_PX = 400  # and at least so large are sheets; a fat digit may fill a smaller page
 
 
 def find_ink(page: Page) -> InkMap:
@@ -124,7 +125,7 @@ def _strokes_are_dark(work: Grey) -> bool | None:
     wide_px = _odd(max(calm.shape) / 8)
     narrow = _deeper_is_dark(calm, _odd(max(calm.shape) / 24))
     if narrow is None or narrow != _deeper_is_dark(calm, wide_px):
-        return _rarer_is_dark(calm, wide_px)
+        return _rarer_is_dark(calm, wide_px) if min(work.shape) >= SHEETS_FROM_PX else None
     return narrow
 
 
