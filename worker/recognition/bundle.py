@@ -425,10 +425,8 @@ def _remove_forgotten_copies() -> None:
             is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
             is_old = time.time() - found.st_mtime > FORGOTTEN_AFTER_S
             if is_own and is_old and os.listdir(folder) in ([], [MODEL_FILE]):
-                with (
-                    contextlib.suppress(BlockingIOError),
-                    _held(folder),
-                ):  # nobody loads it, whatever the clock says
+                # One that is being loaded is held, whatever the clock says.
+                with contextlib.suppress(BlockingIOError), _held(folder):
                     (folder / MODEL_FILE).unlink(missing_ok=True)
                     folder.rmdir()
 

@@ -85,9 +85,9 @@ def calibrate(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArra
 class Sign:
     """What a line holds at one place: probabilities of all labels (one row), and its box.
 
-    `chosen` is the digit that it is read as; None where it is left out as no digit. `held` is the
-    probability that a digit begins and ends where this one does, in [0, 1]. `is_of_line` where the
-    confidence was calibrated for the line as a whole.
+    `chosen` is the digit that it is read as; None where it is left out as no digit. `held` is what else
+    the probability that it is right depends on, in [0, 1]: that a digit begins and ends where this one
+    does, or that the line is right. `is_of_line` where it was calibrated for the line as a whole.
     """
 
     probabilities: npt.NDArray[np.float64]
@@ -152,21 +152,18 @@ def judge(lines: Sequence[Sequence[Sign]], thresholds: Thresholds) -> Verdict:
             max(0.0, 1.0 - sign.may_be_missing(height) * sign.held) for sign in line if sign.chosen is None
         )
         confidence *= none_missing
-        chosen = [sign for sign in line if sign.chosen is not None]
         own = [
-            _reading(sign, sign.chosen, thresholds, none_missing)
-            for sign in chosen
-            if sign.chosen is not None
+            _reading(sign, sign.chosen, thresholds, none_missing) for sign in line if sign.chosen is not None
         ]
         sure = math.prod(reading.confidence for reading in own)
-        if len(own) > 1 and thresholds.line > 0 and any(sign.is_of_line for sign in chosen):
+        if len(own) > 1 and thresholds.line > 0 and any(sign.is_of_line for sign in line):
             own = _as_a_whole(own, is_accepted=sure * none_missing >= thresholds.line)
         confidence *= sure
         if own:
             texts.append(_text(own))
             readings += own
-    read = [sign for sign in signs if sign.chosen is not None]
-    return Verdict("\n".join(texts), confidence, tuple(readings), _reason(read, readings))
+    chosen = [sign for sign in signs if sign.chosen is not None]
+    return Verdict("\n".join(texts), confidence, tuple(readings), _reason(chosen, readings))
 
 
 def _as_a_whole(line: Sequence[Reading], *, is_accepted: bool) -> list[Reading]:

@@ -22,6 +22,7 @@ from worker.vision.layout import usual_height
 from worker.vision.page import Box
 
 Floats = npt.NDArray[np.float64]
+Calibrate = Callable[[float, float], float]  # what `LineCalibration` is called with, and gives
 
 SURE = 0.9  # a mark that is this surely one digit is neither cut nor joined
 MAYBE_SEVERAL = 0.03
@@ -82,7 +83,7 @@ class Weights:
     classifier: float = 0.7
     transcriber: float = 0.7
     cut: float = 0.4
-    calibration: Callable[[float, float], float] = LineCalibration()
+    calibration: Calibrate = LineCalibration()
 
 
 UNFITTED = Weights()
@@ -99,7 +100,7 @@ class Hypothesis:
     share: float
     frames: Frames | None = None
 
-    def calibrated(self, calibration: Callable[[float, float], float]) -> list[Sign]:
+    def calibrated(self, calibration: Calibrate) -> list[Sign]:
         """The signs, their confidences such that all together are as likely right as `calibration` finds the line.
 
         The more doubtful a digit was, the more of the change it takes. As they are where one network read alone.
@@ -128,8 +129,7 @@ def _reweighed(sign: Sign, digit: int, ceiling: float, exponent: float) -> Sign:
     after = before**exponent
     row = sign.probabilities
     if after > row[digit]:
-        rest = 1.0 - float(row[digit])
-        row = row * ((1 - after) / rest) if rest > 0 else row.copy()
+        row = row * ((1 - after) / (1 - float(row[digit])))
         row[digit] = after
     return replace(sign, probabilities=row, held=after / float(row[digit]), is_of_line=True)
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.training.marks import draw_non_digit
-from worker.training.placed import Float, Placed, main_signs, tight
+from worker.training.placed import Float, Placed, draw_polyline, main_signs, tight
 
 Tiles = npt.NDArray[np.uint8]
 Rng = np.random.Generator
@@ -98,15 +98,8 @@ def _stroke(points: Sequence[tuple[float, float]], pen: int) -> Float:
     corners -= corners.min(axis=0) - pen
     width, height = (np.ceil(corners.max(axis=0)) + pen + 1).astype(int)
     canvas = np.zeros((height, width), np.uint8)
-    _draw(canvas, corners, pen)
+    draw_polyline(canvas, corners, pen)
     return tight(np.multiply(canvas, np.float32(1 / 255), dtype=np.float32))
-
-
-def _draw(canvas: Tiles, points: npt.NDArray[np.float64], pen: int) -> None:
-    fixed = np.rint(points * 16).astype(np.int32)
-    cv2.polylines(
-        canvas, [fixed], isClosed=False, color=255, thickness=max(1, pen), lineType=cv2.LINE_AA, shift=4
-    )
 
 
 def letter_for(one: Placed, rng: Rng) -> Placed:
@@ -130,7 +123,7 @@ def connect_digits(cover: Float, placed: Sequence[Placed], height: int, rng: Rng
             if start is not None and end is not None:
                 middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + rng.normal(0, 0.06) * height)
                 layer = np.zeros(cover.shape, np.uint8)
-                _draw(layer, np.array([start, middle, end], np.float64), pen)
+                draw_polyline(layer, np.array([start, middle, end], np.float64), pen)
                 np.maximum(cover, layer.astype(np.float32) / 255, out=cover)
 
 

@@ -7,18 +7,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-Float = npt.NDArray[np.float32]
+from worker.training.placed import Float, draw_polyline
+
 Path = npt.NDArray[np.float64]
 Rng = np.random.Generator
 
 ARC_DEG = 30.0  # between two control points of a loop
 BETWEEN = 6  # points of the curve from one control point to the next
 ROOM_PX = 3  # around a piece of ink, for the pen's soft edge
-FIXED = 16  # OpenCV's fixed point
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,16 +143,7 @@ def _inked(line: Path, pen_px: float, middle: float) -> Link:
     corner = np.floor(line.min(axis=0) - room)
     width, height = (np.ceil(line.max(axis=0) + room) - corner).astype(int)
     canvas = np.zeros((height, width), np.uint8)
-    fixed = np.rint((line - corner) * FIXED).astype(np.int32)
-    cv2.polylines(
-        canvas,
-        [fixed],
-        isClosed=False,
-        color=255,
-        thickness=max(1, round(pen_px)),
-        lineType=cv2.LINE_AA,
-        shift=4,
-    )
+    draw_polyline(canvas, line - corner, round(pen_px))
     rows, columns = np.flatnonzero(canvas.any(axis=1)), np.flatnonzero(canvas.any(axis=0))
     ink = canvas[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     x, y = int(corner[0] + columns[0]), int(corner[1] + rows[0])

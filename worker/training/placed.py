@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 Float = npt.NDArray[np.float32]
+Tiles = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,3 +58,11 @@ def tight(ink: Float) -> Float:
     if rows.size == 0 or columns.size == 0:
         return ink
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def draw_polyline(canvas: Tiles, points: npt.NDArray[np.float64], pen: int) -> None:
+    """Draw a line through `points` (n, 2), x and y in pixels, in place; a pen below one pixel counts as one."""
+    fixed = np.rint(points * 16).astype(np.int32)
+    cv2.polylines(
+        canvas, [fixed], isClosed=False, color=255, thickness=max(1, pen), lineType=cv2.LINE_AA, shift=4
+    )

@@ -31,7 +31,7 @@ BATCH_TILES = 128
 LINES = 360_000
 LINE_EPOCHS = 4.4
 HELD_OUT_LINES = 8_000
-PAGES_OF_NUMBERS = 1200  # held out, to weigh the two networks by
+PAGES_OF_NUMBERS = 1_200  # held out, to weigh the two networks by
 
 
 def train_digits(

@@ -82,8 +82,7 @@ def fit_opinion(
     remembering = _Remembering(classifier)
 
     def tried(weights: Weights) -> tuple[float, float]:
-        known = Knowledge(knowledge.normalizer, knowledge.temperature, knowledge.thresholds, weights)
-        return _loss(pages, remembering, transcriber, known)
+        return _loss(pages, remembering, transcriber, replace(knowledge, weights=weights))
 
     ratios = [Weights(whole, 1.0, cut) for whole, cut in RATIOS]
     by_exact = [(-exact, loss, place) for place, (loss, exact) in enumerate(map(tried, ratios))]
@@ -94,10 +93,9 @@ def fit_opinion(
     by_loss = [(loss, -exact, place) for place, (loss, exact) in enumerate(map(tried, scaled))]
     loss, exact, place = min(by_loss)
     weights = scaled[place]
-    known = Knowledge(knowledge.normalizer, knowledge.temperature, knowledge.thresholds, weights)
-    evidence, right = _evidence(pages, remembering, transcriber, known)
+    evidence, right = _evidence(pages, remembering, transcriber, replace(knowledge, weights=weights))
     calibration = fit_line_calibration(evidence, right)
-    known = replace(known, weights=replace(weights, calibration=calibration))
+    known = replace(knowledge, weights=replace(weights, calibration=calibration))
     chance, right = _chances(pages, remembering, transcriber, known)
     accept = lowest_threshold(chance, right, MAX_ACCEPTED_WRONG)
     accepted = chance >= accept
@@ -131,8 +129,7 @@ def fit_line_calibration(evidence: npt.NDArray[np.float64], right: npt.NDArray[n
         del used[worst]
     coefficients = np.zeros(3)
     coefficients[used] = found
-    constant, of_product, of_ctc = (round(float(value), 3) for value in coefficients)
-    return LineCalibration(constant, of_product, of_ctc)
+    return LineCalibration(*(round(float(value), 3) for value in coefficients))
 
 
 def _logistic(

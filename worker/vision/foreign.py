@@ -14,9 +14,7 @@ LARGE_PX = 260  # a page whose shorter side is as long shows more than one digit
 MANY = 12  # pieces: more than one digit falls into
 LEAST_OF_MANY_PX = 6  # among many, what is smaller is dust or the grain of the paper
 DWARFS = 2.5  # times the size of writing: what is larger and runs out of the page is no digit
-AROUND = (
-    0.9  # of the page's width and height: what runs out of the page and reaches so far lies around a sheet
-)
+AROUND = 0.9  # of the page's width and height: what runs out of it and reaches so far lies around a sheet
 SIDES = 3  # of what a frame holds: the fourth may have gone with a ruling
 HELD = 8  # of what lies within a frame, the largest: on a page of specks there is no end of it
 ON_A_SHEET = 4  # pieces: a digit as large as the page has fewer scraps in it
@@ -71,7 +69,7 @@ def drop_foreign(pieces: list[Piece], labels: Labels) -> list[Piece]:
         if not piece.touches_border(width, height):
             continue
         is_around = is_large and piece.width >= AROUND * width and piece.height >= AROUND * height
-        beside = _two_largest_within(boxes) if is_around else _two_largest_beside(piece, boxes)
+        beside = _on_a_sheet(boxes) if is_around else _beside(piece, boxes)
         # Two signs of a size beside it are writing; what dwarfs them and runs out of the page is none.
         is_writing = len(beside) >= 2 and beside[1] > 0.02 * max(width, height)
         is_thin = min(piece.width, piece.height) < 0.3 * piece.extent
@@ -82,7 +80,7 @@ def drop_foreign(pieces: list[Piece], labels: Labels) -> list[Piece]:
     return [piece for piece in pieces if piece.labels not in dropped]
 
 
-def _two_largest_beside(piece: Piece, boxes: Boxes) -> list[int]:
+def _beside(piece: Piece, boxes: Boxes) -> list[int]:
     """The extents, the largest first, of the two largest of these boxes that do not lie within the piece."""
     within = (
         (boxes[:, 0] >= piece.x)
@@ -90,16 +88,17 @@ def _two_largest_beside(piece: Piece, boxes: Boxes) -> list[int]:
         & (boxes[:, 2] <= piece.right)
         & (boxes[:, 3] <= piece.bottom)
     )
-    extents = boxes[~within, 4]
-    largest: list[int] = np.sort(extents if len(extents) <= 2 else np.partition(extents, -2)[-2:])[
-        ::-1
-    ].tolist()
-    return largest
+    return _two_largest(boxes[~within, 4])
 
 
-def _two_largest_within(boxes: Boxes) -> list[int]:
+def _on_a_sheet(boxes: Boxes) -> list[int]:
     """The extents of the two largest of all boxes, where there are enough to be writing on a sheet."""
-    return np.sort(boxes[:, 4])[:-3:-1].tolist() if len(boxes) >= ON_A_SHEET else []
+    return _two_largest(boxes[:, 4]) if len(boxes) >= ON_A_SHEET else []
+
+
+def _two_largest(extents: Boxes) -> list[int]:
+    largest: list[int] = np.sort(extents if len(extents) <= 2 else np.partition(extents, -2)[-2:]).tolist()
+    return largest[::-1]
 
 
 def _is_slab(piece: Piece, width: int, height: int) -> bool:

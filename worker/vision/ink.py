@@ -138,9 +138,7 @@ def _deeper_is_dark(calm: Grey, window_px: int) -> bool | None:
         residue = np.asarray(cv2.morphologyEx(calm, kind, kernel)[inner], np.uint8)
         strongest = level_at(residue, 0.995)
         depths.append(float(residue[residue >= strongest].mean(dtype=np.float32)))
-    if max(depths) < 12 or max(depths) < 1.6 * min(depths):
-        return None
-    return depths[0] > depths[1]
+    return _first_is_deeper(*depths)
 
 
 def _rarer_is_dark(calm: Grey, window_px: int) -> bool | None:
@@ -155,9 +153,14 @@ def _rarer_is_dark(calm: Grey, window_px: int) -> bool | None:
         float(level_at(np.asarray(residue[inner], np.uint8), 0.995))
         for residue in (cv2.subtract(usual, calm), cv2.subtract(calm, usual))
     ]
-    if max(depths) < 12 or max(depths) < 1.6 * min(depths):
+    return _first_is_deeper(*depths)
+
+
+def _first_is_deeper(first: float, second: float) -> bool | None:
+    """Which of two depths, in grey levels, stands out; None where both are faint or much alike."""
+    if max(first, second) < 12 or max(first, second) < 1.6 * min(first, second):
         return None
-    return depths[0] > depths[1]
+    return first > second
 
 
 def _ink_is_dark(small: Grey) -> bool:

@@ -77,6 +77,8 @@ def test_many_marks_that_are_no_digits_are_a_storm_and_nothing_in_it_is_read() -
     assert is_storm(bad)
     assert not is_storm(bad[1:])
     assert not is_storm(np.array([_row(3)] * 500))
+    assert not is_storm(np.array([_row(3, 0.99)] * 12 + [_row(OTHER)] * 16))  # digits beside a ring binder
+    assert is_storm(np.array([_row(3, 0.99)] * 8 + [_row(OTHER)] * 16))
     sign = Sign(_row(3), Box(0, 0, 5, 5), 3)
     assert [[s.chosen for s in line] for line in weathered([[sign, sign], [], [sign]])] == [
         [None, None],

@@ -153,3 +153,16 @@ def test_a_storm_of_specks_is_bounded() -> None:
     rng = np.random.default_rng(1)
     storm = np.where(rng.random((900, 900)) < 0.02, 0, 255).astype(np.uint8)
     assert len(_marks(storm)) <= MAX_MARKS
+
+
+@pytest.mark.parametrize("shadow_px", [0, 30, 60])
+def test_dark_digits_on_paper_in_the_light_of_a_lamp_are_what_is_dark(shadow_px: int) -> None:
+    y, x = np.mgrid[:460, :820]
+    paper = 120 + 100 * np.exp(-((x - 550) ** 2 / 80_000 + (y - 330) ** 2 / 28_800))
+    paper[:shadow_px] -= 80
+    page = cv2.GaussianBlur(np.clip(paper, 0, 255).astype(np.uint8), (0, 0), 5)
+    for place, digit in enumerate("2464"):
+        cv2.putText(page, digit, (150 + 60 * place, 150), cv2.FONT_HERSHEY_SIMPLEX, 1.6, 55, 6, cv2.LINE_AA)
+    marks = find_marks(Page(page))
+    assert len(marks) == 4
+    assert all(90 < mark.box.y < mark.box.bottom < 170 for mark in marks)
