@@ -7,6 +7,7 @@ Nothing heavy is imported here: each command imports what it needs, so that `--h
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,39 +16,59 @@ from typing import TYPE_CHECKING
 
 from worker import __version__
 from worker.errors import ExitCode, WorkerError, WorldError
+from worker.streams import drop_unwritable_output, replace_closed_streams, say
 
 if TYPE_CHECKING:
     from worker.settings import Settings
 
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (see `ExitCode`)."""
+    replace_closed_streams()
+    try:
+        return _guarded(arguments)
+    finally:
+        drop_unwritable_output()
+
+
+def _guarded(arguments: Sequence[str] | None) -> int:
+    """Run one command; what it raises becomes a sentence on stderr and an exit code."""
     try:
         try:
             return _obey(arguments)
         finally:
-            sys.stdout.flush()  # a reader that has gone away is noticed here, and not by the interpreter's end
+            sys.stdout.flush()  # whether what was printed arrived is part of the command
     except WorkerError as error:
-        print(f"digit-worker: {error}", file=sys.stderr)
+        say(f"digit-worker: {error}")
         return error.exit_code
     except WorldError as fault:
-        print(f"digit-worker: {fault}", file=sys.stderr)
+        say(f"digit-worker: {fault}")
         return ExitCode.FINDINGS
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`); Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FINE
+        return ExitCode.FINE  # whoever read our output has seen enough (`| head`)
+    except OSError as fault:
+        if fault.errno not in NO_ROOM:
+            return _confess()
+        say(f"digit-worker: the output is not complete: {fault.strerror}. Make room, and run it again.")
+        return ExitCode.FINDINGS
     except Exception:
-        import traceback
+        return _confess()
 
-        traceback.print_exc()
-        print(
-            f"digit-worker {__version__}: this is a bug; please report it with the lines above.",
-            file=sys.stderr,
-        )
-        return ExitCode.BUG
+
+def _confess() -> int:
+    """Print what nobody foresaw, and ask for a report."""
+    import traceback
+
+    say(
+        f"{traceback.format_exc()}"
+        f"digit-worker {__version__}: this is a bug; please report it with the lines above."
+    )
+    return ExitCode.BUG
 
 
 def _obey(arguments: Sequence[str] | None) -> int:

@@ -104,6 +104,16 @@ def taken(worker: Worker, digest: str) -> None:
     eventually(lambda: status(worker)["model"]["sha256"] == digest, SWAP_S)
 
 
+def used(worker: Worker, digest: str) -> None:
+    """Wait until the model of this digest has read the newest batch."""
+
+    def newest() -> str | None:
+        batches = [event["model"] for event in worker.events() if event["event"] == "batch"]
+        return batches[-1] if batches else None
+
+    eventually(lambda: newest() == digest[:12], SWAP_S)
+
+
 def swap_link(link: Path, target: Path) -> None:
     new = link.with_name("link.new")
     new.symlink_to(target)
@@ -137,15 +147,15 @@ def test_a_new_model_in_every_way_under_load_and_no_picture_by_half_a_model(
     link.symlink_to(models / "one")
     worker = start(f"model: {link}", "annotate: none", "batch_size: 8")
     feeder = feeding(worker)
-    taken(worker, one)
+    used(worker, one)
     # A swapped link.
     swap_link(link, models / "two")
-    taken(worker, two)
+    used(worker, two)
     # Exchanged folders: what the link leads to is moved away, and another one takes its place.
     (models / "two").rename(models / "aside")
     shutil.copytree(pair / "one", models / "coming")
     (models / "coming").rename(models / "two")
-    taken(worker, one)
+    used(worker, one)
     # File by file, in small pieces, with pauses in between: never a word about a refusal.
     for name in ("model.keras", "card.json"):
         content = (pair / "two" / name).read_bytes()
@@ -154,7 +164,7 @@ def test_a_new_model_in_every_way_under_load_and_no_picture_by_half_a_model(
                 file.write(piece)
                 file.flush()
                 time.sleep(1.5)
-    taken(worker, two)
+    used(worker, two)
     assert not worker.has_event("model_refused")
     # A damaged one is refused, and the good one goes on.
     (models / "two" / "model.keras").write_bytes(b"PK\x03\x04 this is no model")
@@ -167,7 +177,7 @@ def test_a_new_model_in_every_way_under_load_and_no_picture_by_half_a_model(
     # Restored, it is no news; another one is.
     shutil.copy(pair / "one" / "card.json", models / "two" / "card.json")
     shutil.copy(pair / "one" / "model.keras", models / "two" / "model.keras")
-    taken(worker, one)
+    used(worker, one)
     eventually(lambda: status(worker)["model"]["refused"] is None)
     feeder.stop()
     names = feeder.names
@@ -178,8 +188,7 @@ def test_a_new_model_in_every_way_under_load_and_no_picture_by_half_a_model(
     by_digest = {one: by_model([folders / "outbox" / "done"], pair / "one")}
     by_digest[two] = by_model([folders / "outbox" / "done"], pair / "two")
     assert by_digest[one] != by_digest[two]
-    used = [record["model"]["sha256"] for record in records.values()]
-    assert set(used) == {one, two}
+    assert {record["model"]["sha256"] for record in records.values()} == {one, two}
     for name, record in records.items():
         said = [digit["probabilities"] for digit in record["digits"]]
         assert said == by_digest[record["model"]["sha256"]][name], name

@@ -50,6 +50,28 @@ def test_a_reader_that_has_gone_away_is_no_trouble(command: str) -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "redirection", "code"),
+    [
+        ("schema", ">/dev/full", 1),
+        ("schema", ">&-", 0),
+        ("run --config /nowhere.yaml", "2>/dev/full", 2),
+        ("run --config /nowhere.yaml", "2>&-", 2),
+        ("nonsense", "2>/dev/full", 2),
+    ],
+)
+def test_a_full_or_closed_output_keeps_the_exit_code_true(
+    arguments: str, redirection: str, code: int
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m worker {arguments} {redirection}', sys.executable],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert "bug" not in done.stderr
+    assert ("No space left" in done.stderr) == (redirection == ">/dev/full")
+
+
 def test_predict_reads_folders_and_files_and_moves_nothing(folders: Path) -> None:
     pictures = folders / "pictures"
     (pictures / "sub").mkdir(parents=True)
