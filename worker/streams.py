@@ -11,7 +11,7 @@ def replace_closed_streams() -> None:
     """Give stdout and stderr somewhere to go where the program was started with one of them closed (`>&-`)."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open to the end
 
 
 def say(text: str) -> None:

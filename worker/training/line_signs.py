@@ -66,11 +66,11 @@ def _sign(x: int, height: int, pen: int, rng: Rng, *, at_end: bool) -> list[Plac
         if rng.random() < 0.35:
             signs.append(Placed(ink, x, y + round(rng.uniform(0.2, 0.4) * height), None))
         return signs
-    if kind < 0.53 and not at_end:  # a slash, taller and farther over than anybody's 1
-        tall = rng.uniform(1.25, 1.6) * height
+    if kind < 0.515 and not at_end:  # a slash, taller and farther over than anybody's 1
+        tall = rng.uniform(1.4, 1.8) * height
         return [
             Placed(
-                _stroke([(rng.uniform(0.6, 0.9) * tall, 0), (0, tall)], pen),
+                _stroke([(rng.uniform(0.8, 1.1) * tall, 0), (0, tall)], pen),
                 x,
                 -round(0.5 * (tall + height)),
                 None,
@@ -157,8 +157,10 @@ def rule_form(cover: Float, placed: Sequence[Placed], height: int, rng: Rng) -> 
         cv2.line(layer, (near, y), (far, y), 255, pen, cv2.LINE_AA)
     else:
         up, down = top - int(rng.uniform(0.02, 0.4) * height), bottom + int(rng.uniform(0.02, 0.4) * height)
-        if kind < 0.8:
+        if kind < 0.85:
             cv2.rectangle(layer, (near, up), (far, down), 255, pen)
+        else:  # what stands between digits without a frame is told from a 1 by how far it reaches
+            up, down = top - int(rng.uniform(0.3, 0.6) * height), bottom + int(rng.uniform(0.3, 0.6) * height)
         for one, after in itertools.pairwise(digits):
             middle = (one.right + after.x) // 2
             if after.x - one.right > 2 * pen or rng.random() < 0.3:

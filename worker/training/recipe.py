@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,21 @@ CORPUS_TILES = 700_000
 EPOCHS = 9.0  # through the corpus
 HARD_TILES = 40_000  # held out, for calibration
 BATCH_TILES = 128
-LINES = 360_000
-LINE_EPOCHS = 4.4
 HELD_OUT_LINES = 8_000
 PAGES_OF_NUMBERS = 1_200  # held out, to weigh the two networks by
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """So many new lines, seen so many times; the learning rate rises to its peak and falls to nothing."""
+
+    lines: int
+    epochs: float
+    peak_learning_rate: float
+
+
+# Twice from a high rate down to nothing: what the first round settled on, the second shakes once more, over new lines.
+ROUNDS = (Round(360_000, 4.4, 2.5e-3), Round(200_000, 3.5, 1.2e-3))
 
 
 def train_digits(
@@ -82,24 +94,34 @@ def train_lines(
     *,
     seed: int,
     epochs: float | None = None,
-    lines: int = LINES,
+    rounds: Sequence[Round] = ROUNDS,
     processes: int = 2,
 ) -> LineSummary:
-    """Train a transcriber and put it into the bundle in `folder`, in the place of one that may be there."""
+    """Train a transcriber and put it into the bundle in `folder`, in the place of one that may be there.
+
+    `epochs` through the lines of every round, if given.
+    """
     Bundle.open(folder)  # what cannot be opened is not worth an hour
     with quiet_tensorflow(hide_gpus=False):
         mnist = load_mnist(data)
     learn, held_out = split_validation(mnist.train, seed)
+    rounds = [replace(one, epochs=epochs or one.epochs) for one in rounds]
+    lines = sum(one.lines for one in rounds)
     started_s = time.monotonic()
-    written = write_lines(learn, seed + 6, lines, processes, "lines")
     unseen = write_lines(held_out, seed + 3, min(HELD_OUT_LINES, lines), processes, "held-out lines")
-    model = train_transcriber(written, unseen, seed=seed, epochs=epochs or LINE_EPOCHS)
+    model = None
+    for number, one in enumerate(rounds):
+        written = write_lines(learn, seed + 6 + 2 * number, one.lines, processes, f"round {number + 1}")
+        model = train_transcriber(
+            written, unseen, seed=seed + number, epochs=one.epochs, start=model,
+            peak_learning_rate=one.peak_learning_rate,
+        )  # fmt: skip
     duration_s = time.monotonic() - started_s
     run = TrainingRun(
         command=f"train --preset transcriber --seed {seed}",
         preset="transcriber",
         data=mnist.source,
-        epochs=epochs or LINE_EPOCHS,
+        epochs=round(sum(one.lines * one.epochs for one in rounds) / lines, 2),
         duration_s=round(duration_s, 1),
     )
     bundle = weigh(add_transcriber(folder, model, run), held_out, seed, min(PAGES_OF_NUMBERS, lines))

@@ -80,8 +80,13 @@ def train_transcriber(
     seed: int,
     epochs: float,
     progress: TextIO | None = None,
+    start: Any = None,
+    peak_learning_rate: float = PEAK_LEARNING_RATE,
 ) -> Any:
-    """A transcriber that has seen `lines` so many times, for windows of `WINDOW_PX` columns."""
+    """A transcriber that has seen `lines` so many times, for windows of `WINDOW_PX` columns.
+
+    `start` is a transcriber to begin with, as this function gave it; without one, weights are drawn at random.
+    """
     import keras
     import tensorflow as tf
 
@@ -89,12 +94,14 @@ def train_transcriber(
     keras.utils.set_random_seed(seed)
     with arithmetic():
         model = transcriber(None)
+    if start is not None:
+        model.set_weights(start.get_weights())
     total = max(1, round(epochs * len(lines)))
     steps = max(
         1, math.ceil(total * float(np.mean([one.pixels.shape[1] for one in lines])) / BATCH_COLUMNS_PX)
     )
     optimizer = keras.optimizers.AdamW(
-        PEAK_LEARNING_RATE,
+        peak_learning_rate,
         weight_decay=WEIGHT_DECAY,
         global_clipnorm=1.0,
         use_ema=True,
@@ -106,7 +113,7 @@ def train_transcriber(
     seen, sums, count, index = 0, np.zeros(2), 0, 0
     for batch in _prefetched(_batches(lines, seed), total):
         share = seen / total
-        rate = PEAK_LEARNING_RATE * min(1.0, (index + 1) / WARM_UP_STEPS)
+        rate = peak_learning_rate * min(1.0, (index + 1) / WARM_UP_STEPS)
         optimizer.learning_rate.assign(rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, share))) / 2))
         sums += [float(loss) for loss in step(batch)]
         seen, count, index = seen + len(batch.strips), count + 1, index + 1

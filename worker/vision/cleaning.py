@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 
 from worker.vision.ink import MIN_CONTRAST, InkMap, Mask, quantile
-from worker.vision.pieces import floor_of, link_of
-from worker.vision.rulings import ruled_lines
+from worker.vision.pieces import Labels, Piece, floor_of, link_of, usual_size
+from worker.vision.rulings import drawn_lines, ruled_lines
 
 EMPTY_RULING_SHARE = 0.25  # thin lines alone never cover more of a page
+LONGER = 4.0  # times the usual size of a sign: no stroke of one is so long
+LEAST_LINE_PX = 60  # what is shorter is told from a stroke by nothing
 
 
 def clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
@@ -31,6 +33,28 @@ def clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
         return ink_map, mask  # nothing is left: then it was the writing itself
     solid = rest[rest > 0.3 * peak]
     cleaned = replace(ink_map, ink=rest, core=quantile(solid, 0.75))
+    return cleaned, (rest > link_of(cleaned)).astype(np.uint8)
+
+
+def without_drawn_lines(ink_map: InkMap, labels: Labels, pieces: list[Piece]) -> tuple[InkMap, Mask] | None:
+    """The ink map and its mask without lines that end within the page; None where no piece shows one.
+
+    Rulings with a margin, underlines, the rule of a column: several times as long as the signs that hold most
+    of the ink. Left on the page, they join all that lies in their box to one mark.
+    """
+    usual = usual_size(pieces)
+    found = np.zeros(labels.shape, np.uint8)
+    for piece in pieces:
+        if piece.extent < max(LONGER * usual, LEAST_LINE_PX):
+            continue
+        window = np.s_[piece.y : piece.bottom, piece.x : piece.right]
+        lines = drawn_lines(np.isin(labels[window], piece.labels).astype(np.uint8), usual)
+        if lines is not None:
+            found[window] |= lines
+    if not found.any():
+        return None
+    rest = np.where(found > 0, np.float32(0), ink_map.ink)
+    cleaned = replace(ink_map, ink=rest)
     return cleaned, (rest > link_of(cleaned)).astype(np.uint8)
 
 

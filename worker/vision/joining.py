@@ -9,6 +9,7 @@ from worker.vision.pieces import Piece, usual_height_px, usual_size
 
 LEAST_APART_PX = 10  # what is smaller and stands alone is a speck
 NEAR = 0.25  # of the usual height: what belongs together is never farther apart, whichever rule says so
+HIGHEST = 1.5  # times the usual height: what would be higher is two signs, one under the other
 MOST_PIECES = 256  # the largest: what is left out of a page of specks is specks
 
 
@@ -85,7 +86,10 @@ def _belong_together(large: Piece, small: Piece, reference_px: int) -> bool:
         both_wide = large.width > 0.9 * large.height and small.width > 0.9 * small.height
         if both_wide and overlap_x > 0.7 and gap_y < 0.2 * reference_px:
             return True  # the two bows of a 3: digits of two lines are taller than that
-        return gap_y < NEAR * reference_px and not (both_tall and gap_y > 0.02 * reference_px)
+        if both_tall:  # a digit that broke, or two of neighbouring lines, which are together as high as two
+            height = max(large.bottom, small.bottom) - min(large.y, small.y)
+            return gap_y <= 0.02 * reference_px and height < HIGHEST * reference_px
+        return gap_y < NEAR * reference_px
     if both_tall:
         return False  # side by side: two digits
     # A fragment beside the rest: the bar of a 5, the flag of a 1, the arm of a 4.

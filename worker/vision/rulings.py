@@ -54,6 +54,24 @@ def ruled_lines(solid: Mask) -> Mask | None:
     return found if found.any() else None
 
 
+def drawn_lines(own: Mask, room_px: int) -> Mask | None:
+    """The pixels of straight lines from end to end of `own` (0 or 1, cut to what it shows), without strokes.
+
+    For rulings that end within the page, and for what a person underlines; `room_px` rows of nothing are put
+    over and under it, so that a line alone is thin beside its surroundings.
+    """
+    found = np.zeros_like(own)
+    for turned in (False, True):
+        padded = cv2.copyMakeBorder(
+            np.ascontiguousarray(own.T) if turned else own, room_px, room_px, 0, 0, cv2.BORDER_CONSTANT, value=0
+        )
+        run_px = int(np.clip(room_px // 3, 8, 24))  # a line askew by five degrees is made of short level runs
+        lines = _level_lines(np.asarray(padded, np.uint8), run_px)[room_px:-room_px]
+        found |= lines.T if turned else lines
+    found &= own
+    return found if found.any() else None
+
+
 def _spans(solid: Mask, reach_px: int) -> bool:
     """Whether there is ink so near to the left and to the right border; most pages have clean ones."""
     return bool(solid[:, :reach_px].any()) and bool(solid[:, -reach_px:].any())
@@ -99,23 +117,25 @@ def _long_runs(solid: Mask, run_px: int) -> Mask:
     return np.asarray(soft & (1 - strokes), np.uint8)
 
 
-def _level_lines(solid: Mask) -> Mask:
+def _level_lines(solid: Mask, run_px: int | None = None) -> Mask:
     height, width = solid.shape
     rulings = np.zeros_like(solid)
     # In a strip the height of the writing is known: runs must be longer than the bows of its digits.
     is_strip = width >= STRIP * height
     if not is_strip and not _spans(solid, int(_reach_px(width)) + _stride(width) + 1 + BRIDGE_PX // 2):
         return rulings
-    run_px = int(np.clip(0.3 * height, 12, 40)) if is_strip else int(np.clip(width // 12, 12, 24))
+    if run_px is None:
+        run_px = int(np.clip(0.3 * height, 12, 40)) if is_strip else int(np.clip(width // 12, 12, 24))
     bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, BRIDGE_PX), np.uint8))
     runs = np.asarray(cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, run_px), np.uint8)), np.uint8)
     thickest = max(3.5, 0.07 * height) if is_strip else max(4, min(height, width) // 40)
     for line in _lines(runs):
         columns = np.arange(line.left, line.right + 1)
         level = np.clip(np.round(line.start + line.slope * columns).astype(np.int64), 0, height - 1)
-        thickness = _thickness(solid, columns, level)
+        thickness, below = _thickness(solid, columns, level)
         if thickness > thickest:
             continue
+        level = np.clip(level + below, 0, height - 1)
         # A stroke that crosses or covers a line makes longer runs across there than the line alone: it stays.
         reach = round(thickness / 2) + 2
         band = np.zeros_like(solid)
@@ -140,21 +160,26 @@ def _shows_between(solid: Mask, band: Mask) -> bool:
     return bool(np.count_nonzero(inked & alone) >= 0.7 * np.count_nonzero(alone))
 
 
-def _thickness(solid: Mask, columns: npt.NDArray[np.int64], level: npt.NDArray[np.int64]) -> float:
-    """The usual height of the run of ink across a line."""
+def _thickness(
+    solid: Mask, columns: npt.NDArray[np.int64], level: npt.NDArray[np.int64]
+) -> tuple[float, int]:
+    """The usual height of the run of ink across a line, and how far below `level` its middle lies."""
     height = solid.shape[0]
-    counts = np.zeros(len(columns), np.int64)
-    for direction in (-1, 1):
+    counts = np.zeros((2, len(columns)), np.int64)  # upwards, and downwards from the level itself
+    for down, direction in enumerate((-1, 1)):
         alive = np.ones(len(columns), bool)
-        for step in range(0 if direction < 0 else 1, 16):
+        for step in range(1 - down, 16):
             rows = level + direction * step
             inside = (rows >= 0) & (rows < height)
-            alive &= inside & (solid[np.clip(rows, 0, height - 1), columns] > 0) | (
-                alive & (step < 2) & (counts == 0)
-            )
-            counts += alive & inside & (solid[np.clip(rows, 0, height - 1), columns] > 0)
-    inked = counts[counts > 0]
-    return float(np.median(inked)) if inked.size else 0.0
+            inked = inside & (solid[np.clip(rows, 0, height - 1), columns] > 0)
+            alive &= inked | (alive & (step < 2) & (counts.sum(axis=0) == 0))
+            counts[down] += alive & inked
+    both = counts.sum(axis=0)
+    if not both.any():
+        return 0.0, 0
+    inked = both > 0
+    below = float(np.median((counts[1] - 1 - counts[0])[inked])) / 2
+    return float(np.median(both[inked])), round(below)
 
 
 def _most(starts: npt.NDArray[np.float64], step: int) -> int:

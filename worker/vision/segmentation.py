@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from worker.vision.cleaning import clean
+from worker.vision.cleaning import clean, without_drawn_lines
 from worker.vision.foreign import drop_border_lines, drop_foreign, drop_lines_of_the_paper, drop_specks
 from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, contrast, find_ink
 from worker.vision.joining import join_pieces
@@ -57,6 +57,9 @@ def find_writing(page: Page) -> Writing:
     if ink_map.core < MIN_CONTRAST:
         return Writing([], NO_FIELD)
     labels, pieces = find_pieces(ink_map, mask)
+    if (without_lines := without_drawn_lines(ink_map, labels, pieces)) is not None:
+        ink_map, mask = without_lines
+        labels, pieces = find_pieces(ink_map, mask)
     height, width = labels.shape
     pieces = drop_lines_of_the_paper(pieces, width, height, ink_map.core)
     pieces = drop_specks(drop_foreign(pieces, labels), width, height)

@@ -35,6 +35,7 @@ def test_nothing_and_one_pixel_stay_what_they_are() -> None:
         (((0, 0, 40, 80), (45, 0, 40, 80)), {frozenset({1}), frozenset({2})}),  # two digits
         (((0, 0, 60, 42), (0, 46, 60, 42)), {frozenset({1, 2})}),  # the bows of a 3
         (((0, 0, 40, 80), (0, 100, 40, 80)), {frozenset({1}), frozenset({2})}),  # two lines
+        (((0, 0, 40, 80), (0, 81, 40, 80)), {frozenset({1}), frozenset({2})}),  # two lines, all but touching
         (((0, 0, 40, 80), (50, 74, 4, 4)), {frozenset({1})}),  # a full stop
     ],
 )

@@ -90,6 +90,31 @@ def test_ruled_lines_are_left_out_and_the_digit_survives_them() -> None:
     assert _close_to(marks[0].box, CLEAN, 4)
 
 
+@pytest.mark.parametrize("slope", [-0.085, 0.0, 0.04])
+def test_rulings_with_a_margin_do_not_make_one_mark_of_all_rows(slope: float) -> None:
+    page, places = np.full((520, 640), 245, np.uint8), []
+    for row in range(4):
+        level = 130 + 100 * row
+        for column, digit in enumerate("52038"):
+            x, y = 110 + 45 * column, round(level + slope * (110 + 45 * column))
+            cv2.putText(page, digit, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 1.6, 30, 5, cv2.LINE_AA)
+            places.append((x, y))
+        # Digits stand on it and one hangs through it: it is one piece with them.
+        cv2.line(page, (40, round(level + slope * 40)), (600, round(level + slope * 600)), 120, 2, cv2.LINE_AA)
+    boxes = [mark.box for mark in _marks(page)]
+    assert len(boxes) == len(places)
+    for x, y in places:
+        assert any(abs(box.x - x) < 12 and abs(box.bottom - y) < 8 and 25 < box.height < 45 for box in boxes)
+
+
+def test_a_bar_four_times_as_long_as_crumbs_is_a_digit() -> None:
+    page = np.full((300, 300), 250, np.uint8)
+    cv2.line(page, (150, 40), (148, 260), 20, 8)
+    for x, y in ((40, 40), (260, 60), (50, 250)):
+        cv2.circle(page, (x, y), 6, 40, -1)
+    assert any(mark.box.height > 200 for mark in _marks(page))
+
+
 def test_a_dark_scan_edge_is_left_out() -> None:
     page = _page(240, 60)
     page[:, :7] = 20
