@@ -38,6 +38,10 @@ from worker.vision.sheet import Sheet, sheet_of
 AnnotateMode = Literal["all", "review", "none"]
 A = TypeVar("A")
 B = TypeVar("B")
+# What is smaller is work for one thread: OpenCV lets go of the interpreter in every call, and two threads that pass
+# it to and fro after microseconds are half as fast as one alone (tiles; scans gain by two, but not their drawing).
+SMALL_FILE_BYTES = 4096
+SMALL_PAGE_PX = 160_000
 _STEP_TILES = 2048  # tiles that are recognised between two steps; some hundred milliseconds
 _CHUNK = 8  # files a thread takes at once: tiles are so quick that handing them out one by one shows
 
@@ -146,7 +150,9 @@ class Reader:
 
     def read(self, arrivals: Sequence[Arrival]) -> list[Answer]:
         """One answer for each of `arrivals`, in their order."""
-        seen = self._spread(self._see_safely, arrivals)
+        size_bytes = sum(arrival.size_bytes for arrival in arrivals) / max(1, len(arrivals))
+        see_all = self._spread if size_bytes >= SMALL_FILE_BYTES else self._one_by_one
+        seen = see_all(self._see_safely, arrivals)
         errors = [one for one in seen if isinstance(one, NotYet) and one.why == "disk_error"]
         if len(errors) == len(arrivals) > 1:
             raise WorldError("reading the inbox", OSError(errno.EIO, "no file of a whole batch can be read"))
@@ -156,28 +162,32 @@ class Reader:
                 [one.sheet for one in found],
                 self._classifier,
                 self._settings.knowledge,
-                self._spread,
+                self._one_by_one,
                 [self._settings.expected(one.arrival.name) for one in found],
                 self._transcriber,
             )
         )
         pairs = [(one, next(verdicts)) if isinstance(one, _Seen) else one for one in seen]
-        return self._spread(self._answer_safely, pairs)
+        drawn_px = sum(one.page.width * one.page.height for one in found) / max(1, len(found))
+        answer_all = self._spread if drawn_px >= SMALL_PAGE_PX else self._one_by_one
+        return answer_all(self._answer_safely, pairs)
+
+    def _one_by_one(self, work: Callable[[A], B], items: Sequence[A]) -> list[B]:
+        results = []
+        for item in items:
+            self._on_step()
+            results.append(work(item))
+        return results
 
     def _spread(self, work: Callable[[A], B], items: Sequence[A]) -> list[B]:
-        def in_steps(chunk: Sequence[A]) -> list[B]:
-            results = []
-            for item in chunk:
-                self._on_step()
-                results.append(work(item))
-            return results
-
         if len(items) <= 2:
-            return in_steps(items)
+            return self._one_by_one(work, items)
         chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
         # Each chunk takes along what is bound to the log lines of this batch.
         contexts = [copy_context() for _ in chunks]
-        done = self._pool.map(lambda context, chunk: context.run(in_steps, chunk), contexts, chunks)
+        done = self._pool.map(
+            lambda context, chunk: context.run(self._one_by_one, work, chunk), contexts, chunks
+        )
         return list(chain.from_iterable(done))
 
     def _see_safely(self, arrival: Arrival) -> _Seen | Answer:

@@ -121,8 +121,7 @@ def offline() -> Read:
     classify = tf.function(lambda tiles: tf.nn.softmax(model(tiles, training=False)))
     classify = classify.get_concrete_function(tf.TensorSpec((CHUNK, 28, 28, 1), tf.float32))
     cv2.setNumThreads(1)
-    threads = len(os.sched_getaffinity(0))
-    pool = ThreadPoolExecutor(threads)
+    pools = {count: ThreadPoolExecutor(count) for count in (1, len(os.sched_getaffinity(0)))}
     forward = ThreadPoolExecutor(1)
 
     def see(path: str) -> tuple[Any, Any, bool]:
@@ -170,7 +169,8 @@ def offline() -> Read:
             found.append(classify(tf.constant(full)).numpy()[: len(part)])
         return np.concatenate(found)
 
-    def spread(work: Callable[..., Any], items: list[Any]) -> list[Future[list[Any]]]:
+    def spread(work: Callable[..., Any], items: list[Any], threads: int) -> list[Future[list[Any]]]:
+        pool = pools[threads]
         step = max(1, -(-len(items) // (4 * threads)))
         parts = [items[start : start + step] for start in range(0, len(items), step)]
         return [pool.submit(do_all, work, part) for part in parts]
@@ -179,21 +179,25 @@ def offline() -> Read:
         target.mkdir(parents=True)
         names = sorted(os.listdir(source))
         size = CHUNK if len(names) > 1000 else 32
+        # Two threads that pass the interpreter to and fro in every call of OpenCV are slower than one where calls
+        # are short: with tiles throughout, with scans when they are drawn.
+        size_bytes = os.path.getsize(source / names[0])
+        to_see, to_draw = (max(pools) if size_bytes > least else 1 for least in (4_000, 120_000))
         chunks = [names[start : start + size] for start in range(0, len(names), size)]
-        seeing = spread(see, [(f"{source}/{name}",) for name in chunks[0]])
+        seeing = spread(see, [(f"{source}/{name}",) for name in chunks[0]], to_see)
         drawing: list[Future[list[Any]]] = []
         for index, chunk in enumerate(chunks):
             seen = gathered(seeing)
             rows = forward.submit(classified, seen)
             if index + 1 < len(chunks):
-                seeing = spread(see, [(f"{source}/{name}",) for name in chunks[index + 1]])
+                seeing = spread(see, [(f"{source}/{name}",) for name in chunks[index + 1]], to_see)
             own = iter(rows.result())
             work = [
                 (name, str(target), one, np.array([next(own) for _ in one[1]]).reshape(-1, 13))
                 for name, one in zip(chunk, seen, strict=True)
             ]
             gathered(drawing)
-            drawing = spread(put_out, work)
+            drawing = spread(put_out, work, to_draw)
         gathered(drawing)
         return len(names)
 

@@ -44,7 +44,7 @@ Mode = Literal["inotify", "polling"]
 
 # watchdog holds the first half of a rename back, and every later event with it, until the second half
 # comes: by default for half a second. The kernel queues both halves together, so they meet at once; but
-# the worker's own renames out of the inbox have no second half, and the events behind them would wait.
+# a folder that is moved out of the inbox has no second half, and the events behind it would wait.
 MOVE_PAIRING_S: Final = 0.002
 
 # No opening, no closing after reading, no modification: the worker's own reads would fill the queue.
@@ -115,6 +115,7 @@ class Watcher:
         self._poll_interval_s = poll_interval_s
         self._watched: tuple[int, int] | None = None
         self._root = self._inbox
+        self._below = f"{self._inbox}/"
         self._kernel: _Kernel | None = None
         self._observer: BaseObserver | None = None
 
@@ -122,6 +123,7 @@ class Watcher:
         """Begin to watch. WorldError when the inbox is not there."""
         # inotify watches a link itself, not the folder it leads to.
         self._root = os.path.realpath(self._inbox)
+        self._below = self._root.rstrip("/") + "/"
         try:
             self._watched = _identity(self._root)
         except OSError as cause:
@@ -212,8 +214,10 @@ class Watcher:
             self._hints.everything()
             return
         path = os.fsdecode(event.dest_path if isinstance(event, FileSystemMovedEvent) else event.src_path)
-        name = os.path.relpath(path, self._root)
-        if name.startswith(".") or "/." in name:  # hidden, the inbox itself, or outside of it
+        if not path.startswith(self._below):
+            return
+        name = path[len(self._below) :]
+        if name.startswith(".") or "/." in name:  # hidden
             return
         if event.is_directory:
             self._hints.folder(name)
@@ -262,6 +266,10 @@ class _Kernel(InotifyFD):
             raise
 
     def handle_event(self, event: InotifyEvent) -> None:
+        # A file that leaves a name gives nothing to look at, and every original that the worker retires does:
+        # half of all events. Without its first half a rename within the inbox is a file that came.
+        if event.is_moved_from and not event.is_directory:
+            return
         super().handle_event(event)
         if event.is_queue_overflow:
             self._lost_events()

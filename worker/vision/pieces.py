@@ -12,7 +12,11 @@ import numpy.typing as npt
 from worker.vision.ink import MIN_CONTRAST, QUANTUM, InkMap, Mask
 
 Labels = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
 
+AROUND_PX = 12  # around what is dark: the soft ends of its strokes
+RIM_PX = 3  # what ends so near to the rim of a part may go on beyond it, or have a neighbour there
 WIDEST_SIGN = 1.6  # heights: what is wider is hardly a single sign
 
 
@@ -111,17 +115,58 @@ def link_of(ink_map: InkMap) -> float:
 
 
 def find_pieces(ink_map: InkMap, mask: Mask) -> tuple[npt.NDArray[np.int32], list[Piece]]:
-    """Connected components that are dark enough somewhere to be ink."""
-    count, found, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    labels = np.asarray(found, np.int32)
+    """Connected components that are dark enough somewhere to be ink.
+
+    Only the part of the page around what is dark is looked at: labelling the grain of the rest costs the most.
+    """
     strong = ink_map.ink > max(
         MIN_CONTRAST, 6 * ink_map.noise if ink_map.noise < 0.1 else 0.0, 0.35 * ink_map.core
     )
-    strong_px = np.bincount(labels[strong], minlength=count)
+    labels, stats, strong_px, (left, top) = _labelled(mask, strong)
     pieces = []
     for label in np.flatnonzero(strong_px >= 2):
         if label == 0:
             continue
         x, y, w, h, area = (int(v) for v in stats[label])
+        x, y = x + left, y + top
         pieces.append(Piece((int(label),), x, y, x + w, y + h, area))
     return labels, pieces
+
+
+def _labelled(mask: Mask, strong: Flags) -> tuple[Labels, Labels, Counts, tuple[int, int]]:
+    """Labels as large as the page, the statistics of each, how much of it is `strong`, and where these begin.
+
+    What has nothing strong in it may go without a label.
+    """
+    height, width = mask.shape
+    left, top, right, bottom = _part_around(strong)
+    is_part = 0 < 2 * (right - left) * (bottom - top) < width * height
+    if is_part:
+        part = np.s_[top:bottom, left:right]
+        count, found, stats, _ = cv2.connectedComponentsWithStats(mask[part], connectivity=8)
+        strong_px = np.bincount(found[strong[part]], minlength=count)
+        sides = (
+            found[:RIM_PX] if top else None, found[-RIM_PX:] if bottom < height else None,
+            found[:, :RIM_PX] if left else None, found[:, -RIM_PX:] if right < width else None,
+        )  # fmt: skip
+        if not any(side is not None and strong_px[side[side > 0]].any() for side in sides):
+            labels = np.zeros(mask.shape, np.int32)
+            labels[part] = found
+            return labels, np.asarray(stats, np.int32), strong_px, (left, top)
+    count, found, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    strong_px = np.bincount(found[strong], minlength=count)
+    return np.asarray(found, np.int32), np.asarray(stats, np.int32), strong_px, (0, 0)
+
+
+def _part_around(strong: Flags) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a part of the page around all that is `strong`."""
+    height, width = strong.shape
+    rows, columns = np.flatnonzero(strong.any(axis=1)), np.flatnonzero(strong.any(axis=0))
+    if rows.size == 0:
+        return 0, 0, 0, 0
+    return (
+        max(0, int(columns[0]) - AROUND_PX),
+        max(0, int(rows[0]) - AROUND_PX),
+        min(width, int(columns[-1]) + 1 + AROUND_PX),
+        min(height, int(rows[-1]) + 1 + AROUND_PX),
+    )

@@ -44,14 +44,23 @@ def ruled_lines(solid: Mask) -> Mask | None:
     found = np.zeros_like(solid)
     if min(height, width) >= STRAIGHT_FROM_PX:
         # Long runs first: they tell straight rulings from strokes. Short ones find what wavers.
-        upright = np.ascontiguousarray(solid.T)
         for run_share in (1 / 5, 1 / 24):
-            found |= _long_runs(solid, round(run_share * width))
-            found |= _long_runs(upright, round(run_share * height)).T
-    rest = solid & (1 - found)
-    found |= _level_lines(rest)
-    found |= _level_lines(np.ascontiguousarray(rest.T)).T
+            for level, upright in (
+                (_long_runs(solid, round(run_share * width)), None),
+                (None, _long_runs(solid.T, round(run_share * height))),
+            ):
+                _add(found, level, upright)
+    rest = solid & (1 - found) if found.any() else solid
+    _add(found, _level_lines(rest), _level_lines(rest.T))
     return found if found.any() else None
+
+
+def _add(found: Mask, level: Mask | None, upright: Mask | None) -> None:
+    """Add lines of a page, and lines of the page on its side, in place."""
+    if level is not None:
+        found |= level
+    if upright is not None:
+        found |= upright.T
 
 
 def drawn_lines(own: Mask, room_px: int) -> Mask | None:
@@ -63,11 +72,19 @@ def drawn_lines(own: Mask, room_px: int) -> Mask | None:
     found = np.zeros_like(own)
     for turned in (False, True):
         padded = cv2.copyMakeBorder(
-            np.ascontiguousarray(own.T) if turned else own, room_px, room_px, 0, 0, cv2.BORDER_CONSTANT, value=0
+            np.ascontiguousarray(own.T) if turned else own,
+            room_px,
+            room_px,
+            0,
+            0,
+            cv2.BORDER_CONSTANT,
+            value=0,
         )
         run_px = int(np.clip(room_px // 3, 8, 24))  # a line askew by five degrees is made of short level runs
-        lines = _level_lines(np.asarray(padded, np.uint8), run_px)[room_px:-room_px]
-        found |= lines.T if turned else lines
+        lines = _level_lines(np.asarray(padded, np.uint8), run_px)
+        if lines is not None:
+            lines = lines[room_px:-room_px]
+            found |= lines.T if turned else lines
     found &= own
     return found if found.any() else None
 
@@ -77,21 +94,21 @@ def _spans(solid: Mask, reach_px: int) -> bool:
     return bool(solid[:, :reach_px].any()) and bool(solid[:, -reach_px:].any())
 
 
-def _long_runs(solid: Mask, run_px: int) -> Mask:
+def _long_runs(solid: Mask, run_px: int) -> Mask | None:
     """Horizontal lines of `solid`, made of runs of `run_px`, that are thin and run from border to border.
 
-    A stroke that a person wrote hardly ever reaches both borders, a ruling always does.
+    A stroke that a person wrote hardly ever reaches both borders, a ruling always does. None without any.
     """
     height, width = solid.shape
     run_px = max(12, run_px)
     reach_px = max(1, width // 100)
-    none = np.zeros_like(solid)
     if not _spans(solid, reach_px + 1 + BRIDGE_PX // 2):
-        return none
+        return None
+    solid = np.ascontiguousarray(solid)  # it may be a page on its side, which few need
     bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, BRIDGE_PX), np.uint8))
     opened = cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, run_px), np.uint8))
     if not opened.any():
-        return none
+        return None
     linked = cv2.dilate(opened, np.ones((3, min(run_px // 2, 15)), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(linked, connectivity=8)
     max_height = max(8, height // 12)
@@ -104,7 +121,7 @@ def _long_runs(solid: Mask, run_px: int) -> Mask:
         columns = np.flatnonzero(((labels[window] == label) & (opened[window] > 0)).any(axis=0))
         keep[label] = x + columns[0] <= reach_px and x + columns[-1] >= width - 1 - reach_px
     if not keep.any():
-        return none
+        return None
     lines: Mask = keep[labels] & solid
     # A stroke that crosses or covers a line makes longer vertical runs there than the line alone: it stays.
     columns = lines.sum(axis=0)
@@ -117,13 +134,14 @@ def _long_runs(solid: Mask, run_px: int) -> Mask:
     return np.asarray(soft & (1 - strokes), np.uint8)
 
 
-def _level_lines(solid: Mask, run_px: int | None = None) -> Mask:
+def _level_lines(solid: Mask, run_px: int | None = None) -> Mask | None:
     height, width = solid.shape
-    rulings = np.zeros_like(solid)
     # In a strip the height of the writing is known: runs must be longer than the bows of its digits.
     is_strip = width >= STRIP * height
     if not is_strip and not _spans(solid, int(_reach_px(width)) + _stride(width) + 1 + BRIDGE_PX // 2):
-        return rulings
+        return None
+    solid = np.ascontiguousarray(solid)
+    rulings = np.zeros_like(solid)
     if run_px is None:
         run_px = int(np.clip(0.3 * height, 12, 40)) if is_strip else int(np.clip(width // 12, 12, 24))
     bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, BRIDGE_PX), np.uint8))
