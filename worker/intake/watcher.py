@@ -182,7 +182,7 @@ class Watcher:
         InotifyMoveEventGrouper.delay = MOVE_PAIRING_S
         for name in ("watchdog.observers.inotify_c", "watchdog.observers.inotify"):
             logging.getLogger(name).addFilter(_is_news)
-        self._kernel = _Kernel(os.fsencode(self._root), self._lost_events)
+        self._kernel = _Kernel(os.fsencode(self._root), self._file_came, self._lost_events)
         self._kernel.start()
         self._observer = BaseObserver(InotifyEmitter, inotify_fd=self._kernel)
         self._observer.schedule(
@@ -196,6 +196,15 @@ class Watcher:
         self._observer = BaseObserver(_Ticker, timeout=self._poll_interval_s)
         self._observer.schedule(_Handler(self), self._root, event_filter=[DirModifiedEvent])
         self._observer.start()
+
+    def _file_came(self, name: bytes, closed: bool) -> None:
+        """Pass on that something happened to a file of the inbox itself, in the kernel reader's thread."""
+        try:
+            if not name.startswith(b"."):
+                self._hints.file(os.fsdecode(name), closed=closed)
+        except Exception:
+            self.surprises += 1
+            self._hints.everything()
 
     def _lost_events(self) -> None:
         self.overflows += 1
@@ -239,12 +248,20 @@ class _Kernel(InotifyFD):
     """One inotify instance that says when it loses events, and what it was refused.
 
     watchdog keeps quiet about both: it logs the first, and passes over sub-folders it cannot watch.
+
+    What happens to files of the inbox itself is told to `file_came` (name; whether its writer closed it) at once:
+    on its way through watchdog's two other threads a file would cost as much as reading a tile takes. Folders, and
+    what is in them, go that way: it knows which of them were moved.
     """
 
-    def __init__(self, root: bytes, lost_events: Callable[[], None]) -> None:
+    def __init__(
+        self, root: bytes, file_came: Callable[[bytes, bool], None], lost_events: Callable[[], None]
+    ) -> None:
         super().__init__()
         self.refusal: OSError | None = None
         self._root = root
+        self._root_wd: WatchDescriptor | None = None
+        self._file_came = file_came
         self._lost_events = lost_events
 
     def add_callback(
@@ -259,16 +276,23 @@ class _Kernel(InotifyFD):
             # watchdog would take the kernel's EACCES for a watch. The scan names such a folder.
             raise PermissionError(errno.EACCES, "may not be watched")
         try:
-            return super().add_callback(path, mask, callback, id_)
+            descriptor = super().add_callback(path, mask, callback, id_)
         except OSError as cause:
             if cause.errno in (errno.ENOSPC, errno.EMFILE, errno.ENOMEM) or not below:
                 self.refusal = cause
             raise
+        if not below:
+            self._root_wd = descriptor
+        return descriptor
 
     def handle_event(self, event: InotifyEvent) -> None:
         # A file that leaves a name gives nothing to look at, and every original that the worker retires does:
         # half of all events. Without its first half a rename within the inbox is a file that came.
         if event.is_moved_from and not event.is_directory:
+            return
+        if event.wd == self._root_wd and event.name and not event.is_directory:
+            if event.is_close_write or event.is_moved_to or event.is_create:
+                self._file_came(event.name, event.is_close_write)
             return
         super().handle_event(event)
         if event.is_queue_overflow:

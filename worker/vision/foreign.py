@@ -155,8 +155,8 @@ def drop_specks(pieces: list[Piece], width: int, height: int) -> list[Piece]:
 
     A crumb within the largest piece changes no box and stays; one beside it would move the digit.
     """
-    if not pieces:
-        return []
+    if len(pieces) < 2:
+        return [piece for piece in pieces if piece.extent >= 3 and piece.area_px >= 4]
     main = max(pieces, key=lambda piece: piece.area_px)
     largest = usual_size(pieces)
     if len(pieces) >= MANY:  # a page of signs: nothing is said by how a piece lies to the largest of them

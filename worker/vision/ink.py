@@ -77,12 +77,15 @@ def contrast(dark_on_light: Grey, ground: Float) -> Float:
     height, width = dark_on_light.shape
     if float(ground.max()) - float(ground.min()) < 1e-3:
         level = float(ground.flat[0])
-        lut = np.clip((level - np.arange(256, dtype=np.float32)) / max(level, 24.0), 0, 1).astype(np.float32)
+        lut = (level - np.arange(256, dtype=np.float32)) / max(level, 24.0)
+        lut = np.minimum(np.maximum(lut, 0), 1).astype(np.float32)
         return cv2.LUT(dark_on_light, lut).astype(np.float32, copy=False)
     level_map = cv2.resize(ground, (width, height), interpolation=cv2.INTER_LINEAR)
     ink = level_map - dark_on_light
     ink /= np.maximum(level_map, 24.0)
-    return np.clip(ink, 0.0, 1.0, out=ink)
+    np.maximum(ink, 0.0, out=ink)
+    np.minimum(ink, 1.0, out=ink)
+    return ink
 
 
 def shrink(grey: Grey, step: int) -> Grey:
@@ -168,8 +171,8 @@ def _ink_is_dark(small: Grey) -> bool:
     ground = cv2.medianBlur(small, _odd(0.7 * min(small.shape)))
     deviation = small.astype(np.float32) - ground
     tolerance = max(4.0, 0.25 * float(np.abs(deviation).max()))
-    dark = float(np.sum(-deviation[deviation < -tolerance]))
-    light = float(np.sum(deviation[deviation > tolerance]))
+    dark = float(-deviation[deviation < -tolerance].sum())
+    light = float(deviation[deviation > tolerance].sum())
     if min(dark, light) > 0.35 * max(dark, light):
         # A fat stroke cut tightly, or dark edges: what most of the frame shows is ground, else the majority.
         middle = (float(small.min()) + float(small.max())) / 2

@@ -15,9 +15,9 @@ MOST_PIECES = 256  # the largest: what is left out of a page of specks is specks
 
 def join_pieces(pieces: list[Piece]) -> list[Piece]:
     """Pieces of one sign joined, from the largest down; repeated until nothing joins any more."""
+    if len(pieces) < 2:
+        return list(pieces)
     marks = sorted(pieces, key=lambda piece: piece.area_px, reverse=True)[:MOST_PIECES]
-    if not marks:
-        return []
     _join_all(marks, usual_height_px(marks))
     # What stayed alone and is small beside a whole sign is a speck, a comma, a scrap of a frame.
     largest = usual_size(marks)

@@ -7,6 +7,7 @@ whole pixels so that the centre of mass lies at index 14 ± 0.5 of a 28x28 field
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import cv2
@@ -39,12 +40,10 @@ def normalize(ink: Float, settings: NormalizerSettings | None = None) -> Float:
     """
     digit_px = (settings or NormalizerSettings()).digit_px
     tile = np.zeros((TILE_PX, TILE_PX), np.float32)
-    rows = np.flatnonzero(ink.any(axis=1))
-    if rows.size == 0:
+    x, y, width, height = tight_box(ink)
+    if width == 0:
         return tile
-    columns = np.flatnonzero(ink.any(axis=0))
-    tight = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    small = _resample(_pad_to_square(tight), digit_px)
+    small = _resample(_pad_to_square(ink[y : y + height, x : x + width]), digit_px)
     small *= 1.0 / float(small.max())
     # The centre of mass decides where the digit lies; whole pixels, as MNIST was made.
     mass = float(small.sum())
@@ -55,9 +54,15 @@ def normalize(ink: Float, settings: NormalizerSettings | None = None) -> Float:
     return tile
 
 
+def tight_box(ink: Float) -> tuple[int, int, int, int]:
+    """Left, top, width and height of what is above 0 in `ink`; all 0 where nothing is."""
+    x, y, width, height = cv2.boundingRect((ink > 0).view(np.uint8))
+    return x, y, width, height
+
+
 def _offset(centre: float, digit_px: int) -> int:
     """Where the digit field starts so that `centre` comes to lie at TILE_PX / 2, kept inside the tile."""
-    return int(np.clip(np.floor(TILE_PX / 2 - centre + 0.5), 0, TILE_PX - digit_px))
+    return min(max(0, math.floor(TILE_PX / 2 - centre + 0.5)), TILE_PX - digit_px)
 
 
 def _pad_to_square(ink: Float) -> Float:

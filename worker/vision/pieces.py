@@ -15,6 +15,7 @@ Labels = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
 
+PARTS_FROM_PX = 16_384  # a smaller page is labelled in less time than it takes to find a part of it
 AROUND_PX = 12  # around what is dark: the soft ends of its strokes
 RIM_PX = 3  # what ends so near to the rim of a part may go on beyond it, or have a neighbour there
 WIDEST_SIGN = 1.6  # heights: what is wider is hardly a single sign
@@ -103,7 +104,7 @@ def usual_height_px(pieces: Sequence[Piece]) -> int:
 
 def floor_of(ink_map: InkMap) -> float:
     """The contrast below which ink is taken for noise: near zero on a clean page."""
-    return float(np.clip(2.5 * ink_map.noise + QUANTUM, QUANTUM, 0.35 * ink_map.core))
+    return min(max(2.5 * ink_map.noise + QUANTUM, QUANTUM), 0.35 * ink_map.core)
 
 
 def link_of(ink_map: InkMap) -> float:
@@ -111,7 +112,7 @@ def link_of(ink_map: InkMap) -> float:
 
     On a clean page it is the floor; on printed or noisy paper it rises above the pattern of the paper.
     """
-    return float(np.clip(5.0 * ink_map.noise, floor_of(ink_map), 0.35 * ink_map.core))
+    return min(max(5.0 * ink_map.noise, floor_of(ink_map)), 0.35 * ink_map.core)
 
 
 def find_pieces(ink_map: InkMap, mask: Mask) -> tuple[npt.NDArray[np.int32], list[Piece]]:
@@ -139,7 +140,7 @@ def _labelled(mask: Mask, strong: Flags) -> tuple[Labels, Labels, Counts, tuple[
     What has nothing strong in it may go without a label.
     """
     height, width = mask.shape
-    left, top, right, bottom = _part_around(strong)
+    left, top, right, bottom = _part_around(strong) if mask.size >= PARTS_FROM_PX else (0, 0, 0, 0)
     is_part = 0 < 2 * (right - left) * (bottom - top) < width * height
     if is_part:
         part = np.s_[top:bottom, left:right]

@@ -15,6 +15,7 @@ from worker.vision.cleaning import clean, without_drawn_lines
 from worker.vision.foreign import drop_border_lines, drop_foreign, drop_lines_of_the_paper, drop_specks
 from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, contrast, find_ink
 from worker.vision.joining import join_pieces
+from worker.vision.normalization import tight_box
 from worker.vision.page import Box, Page
 from worker.vision.pieces import Labels, Piece, find_pieces, floor_of
 from worker.vision.strips import NO_FIELD, Field, field_of
@@ -95,11 +96,12 @@ def _cut(page: Page, ink_map: InkMap, labels: Labels, piece: Piece) -> Mark:
     # From the floor up, so that the edge of the mask is no step; on a clean page this changes nothing.
     if floor > 2 * QUANTUM:
         ink = np.clip((ink - floor) * np.float32(1 / (1 - floor)), 0, 1)
-    if not ink.any():
+    within_x, within_y, across, along = tight_box(ink)
+    if across == 0:
         ink = own.astype(np.float32)
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    tight = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    left_px, top_px = x * step + int(columns[0]) * scale, y * step + int(rows[0]) * scale
+        within_x, within_y, across, along = tight_box(ink)
+    tight = ink[within_y : within_y + along, within_x : within_x + across]
+    left_px, top_px = x * step + within_x * scale, y * step + within_y * scale
     box = Box(
         left_px,
         top_px,
