@@ -8,12 +8,19 @@ import cv2
 import numpy as np
 
 from worker.vision.ink import MIN_CONTRAST, InkMap, Mask, quantile
-from worker.vision.pieces import Labels, Piece, floor_of, link_of, usual_size
-from worker.vision.rulings import drawn_lines, ruled_lines
+from worker.vision.pieces import Piece, find_pieces, floor_of, link_of, usual_size
+from worker.vision.rulings import LONGER, drawn_lines, ruled_lines
 
 EMPTY_RULING_SHARE = 0.25  # thin lines alone never cover more of a page
-LONGER = 4.0  # times the usual size of a sign: no stroke of one is so long
 LEAST_LINE_PX = 60  # what is shorter is told from a stroke by nothing
+MOST_LINES = 64  # pieces that are looked at for lines, the largest
+SPARSE = 0.5  # of its box: what a piece that may hold lines is at most
+FRAME = 2.0  # times the size of the signs: what may be a frame around some of them
+LEAST_SHEET_PX = 200
+SHEET = 5  # lines from end to end that make a sheet of what nothing stands free of
+SHEET_SIGNS = 16  # how many signs of the size of its writing would stand side by side on it
+FORM = 3  # lines: no digit has as many straight strokes from end to end
+LEAST_SIGNS, LEAST_SIGN_PX, SIGNS_INK = 3, 8, 0.03  # of a line's own ink
 
 
 def clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
@@ -36,26 +43,71 @@ def clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
     return cleaned, (rest > link_of(cleaned)).astype(np.uint8)
 
 
-def without_drawn_lines(ink_map: InkMap, labels: Labels, pieces: list[Piece]) -> tuple[InkMap, Mask] | None:
-    """The ink map and its mask without lines that end within the page; None where no piece shows one.
+def without_drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> tuple[InkMap, Mask] | None:
+    """The ink map and its mask without lines that end within the page; None where there are none.
 
-    Rulings with a margin, underlines, the rule of a column: several times as long as the signs that hold most
-    of the ink. Left on the page, they join all that lies in their box to one mark.
+    Rulings with a margin, underlines, frames, tables: several times as long as the signs beside them. Left on the
+    page, they join all that lies in their box to one mark.
     """
-    usual = usual_size(pieces)
-    found = np.zeros(labels.shape, np.uint8)
-    for piece in pieces:
-        if piece.extent < max(LONGER * usual, LEAST_LINE_PX):
-            continue
-        window = np.s_[piece.y : piece.bottom, piece.x : piece.right]
-        lines = drawn_lines(np.isin(labels[window], piece.labels).astype(np.uint8), usual)
-        if lines is not None:
-            found[window] |= lines
+    if not any(_may_hold_lines(piece, pieces) for piece in pieces):
+        return None
+    # In what is solid, the soft edges of lines and digits do not meet; faint lines show in the mask alone.
+    found = _lines_among(ink_map, _solid(ink_map), sure_alone=False)
+    found |= _lines_among(ink_map, mask & (1 - found), sure_alone=True)
     if not found.any():
         return None
     rest = np.where(found > 0, np.float32(0), ink_map.ink)
     cleaned = replace(ink_map, ink=rest)
     return cleaned, (rest > link_of(cleaned)).astype(np.uint8)
+
+
+def _lines_among(ink_map: InkMap, shown: Mask, *, sure_alone: bool) -> Mask:
+    """The pixels of drawn lines in what is `shown`; of surely long ones alone, if asked.
+
+    How large signs are is what most of the ink says; where lines hold most of it, so do the pieces beside them, but
+    then a single line may be a digit's stroke, and only several make a form.
+    """
+    labels, pieces = find_pieces(ink_map, shown)
+    usual = usual_size(pieces)
+    found, doubtful, many = np.zeros_like(shown), np.zeros_like(shown), 0
+    for piece in sorted(pieces, key=lambda piece: piece.extent, reverse=True)[:MOST_LINES]:
+        if piece.extent < LEAST_LINE_PX:
+            break
+        is_long = piece.extent >= LONGER * usual
+        if sure_alone and not is_long:
+            continue
+        size = usual if is_long else _size_beside(piece, pieces)
+        is_sheet = size == 0 and min(piece.width, piece.height) >= LEAST_SHEET_PX
+        if is_sheet:  # nothing stands free of the lines
+            size = max(LEAST_SIGN_PX, min(piece.width, piece.height) // SHEET_SIGNS)
+        if size == 0 or piece.extent < FRAME * size:
+            continue
+        window = np.s_[piece.y : piece.bottom, piece.x : piece.right]
+        own = np.isin(labels[window], piece.labels).astype(np.uint8)
+        lines = drawn_lines(own, shown[window], size, is_sure=is_long)
+        if lines is not None and (not is_sheet or lines.count >= SHEET):
+            (found if is_long else doubtful)[window] |= lines.pixels
+            many += 0 if is_long else lines.count
+    return found | doubtful if many >= FORM else found
+
+
+def _may_hold_lines(piece: Piece, pieces: list[Piece]) -> bool:
+    """Whether a piece is long, and others are beside it or there is little ink in its box for its size."""
+    if piece.extent < LEAST_LINE_PX:
+        return False
+    return len(pieces) > LEAST_SIGNS or piece.area_px < SPARSE * piece.width * piece.height
+
+
+def _size_beside(line: Piece, pieces: list[Piece]) -> int:
+    """How large the signs are beside, in or on what may be lines; 0 where too little is there to say."""
+    small = [
+        piece
+        for piece in pieces
+        if LEAST_SIGN_PX <= piece.extent <= line.extent / FRAME and piece.area_px >= LEAST_SIGN_PX
+    ]
+    if len(small) < LEAST_SIGNS or sum(piece.area_px for piece in small) < SIGNS_INK * line.area_px:
+        return 0
+    return usual_size(small)
 
 
 def _scan_edges(ink_map: InkMap) -> Mask | None:
@@ -100,5 +152,8 @@ def _scan_edges(ink_map: InkMap) -> Mask | None:
 
 def _ruled_lines(ink_map: InkMap) -> Mask | None:
     """Ruled lines and frames, with their soft edges, without the strokes that cross them."""
-    solid = (ink_map.ink > max(floor_of(ink_map), 0.25 * ink_map.core)).astype(np.uint8)
-    return ruled_lines(solid)
+    return ruled_lines(_solid(ink_map))
+
+
+def _solid(ink_map: InkMap) -> Mask:
+    return (ink_map.ink > max(floor_of(ink_map), 0.25 * ink_map.core)).astype(np.uint8)

@@ -24,6 +24,9 @@ COVERED_ACROSS = 0.5  # of the columns, for a line from border to border of any 
 STRIP = 1.8  # a page so many times as wide as high holds a line of writing
 REACH = 0.02  # of the width: how near to a border a line must come to reach it
 MAX_LINES = 64
+SQUARE = 0.04  # how far the sides of a frame may lean
+WITHOUT_GAPS = 0.85  # of its columns: where a drawn line shows
+LONGER = 4.0  # times the usual size of a sign: no stroke of one is so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ def ruled_lines(solid: Mask) -> Mask | None:
             ):
                 _add(found, level, upright)
     rest = solid & (1 - found) if found.any() else solid
-    _add(found, _level_lines(rest), _level_lines(rest.T))
+    lines, turned = _level_lines(rest), _level_lines(rest.T)
+    _add(found, None if lines is None else lines.pixels, None if turned is None else turned.pixels)
     return found if found.any() else None
 
 
@@ -63,30 +67,78 @@ def _add(found: Mask, level: Mask | None, upright: Mask | None) -> None:
         found |= upright.T
 
 
-def drawn_lines(own: Mask, room_px: int) -> Mask | None:
-    """The pixels of straight lines from end to end of `own` (0 or 1, cut to what it shows), without strokes.
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnLines:
+    """Lines from end to end of what was looked at: their pixels without strokes, and how many there are."""
 
-    For rulings that end within the page, and for what a person underlines; `room_px` rows of nothing are put
-    over and under it, so that a line alone is thin beside its surroundings.
+    pixels: Mask
+    count: int
+    slope: float  # the usual one
+
+
+def drawn_lines(own: Mask, beside: Mask, size_px: int, *, is_sure: bool) -> DrawnLines | None:
+    """Straight lines from end to end of `own` (0 or 1, cut to what it shows), beside signs of `size_px`.
+
+    `beside` is all ink in the same window. The lines come with their soft edges, without strokes that cross them.
+
+    For rulings that end within the page, for frames, tables and what a person underlines. What is no longer than
+    digits are is a line only between two others: a 1 stands on a ruling, the side of a cell reaches the next one.
     """
-    found = np.zeros_like(own)
-    for turned in (False, True):
-        padded = cv2.copyMakeBorder(
-            np.ascontiguousarray(own.T) if turned else own,
-            room_px,
-            room_px,
-            0,
-            0,
-            cv2.BORDER_CONSTANT,
-            value=0,
-        )
-        run_px = int(np.clip(room_px // 3, 8, 24))  # a line askew by five degrees is made of short level runs
-        lines = _level_lines(np.asarray(padded, np.uint8), run_px)
-        if lines is not None:
-            lines = lines[room_px:-room_px]
-            found |= lines.T if turned else lines
-    found &= own
-    return found if found.any() else None
+    height, width = own.shape
+    room = (_with_room(own, size_px), _with_room(own.T, size_px))
+    strokes = (_with_room(beside, size_px), _with_room(beside.T, size_px))
+    level = _level_lines(room[0], _Wanted(size_px, is_sure), strokes[0])
+    # A frame's sides stand upright on its top and bottom, however the page lies.
+    wanted = _Wanted(size_px, is_sure, None if level is None else -level.slope)
+    upright = _level_lines(room[1], wanted, strokes[1])
+    is_between = (upright is not None and upright.count > 1, level is not None and level.count > 1)
+    if width < LONGER * size_px and not is_between[0]:
+        level = None
+    if height < LONGER * size_px and not is_between[1]:
+        upright = None
+    found, count = np.zeros_like(own), 0
+    if level is not None:
+        found, count = level.pixels[size_px:-size_px], level.count
+    if upright is not None:
+        # Once more: where they cross level lines, these are no strokes to be kept.
+        rest = strokes[1] & (1 - _with_room(found.T, size_px))
+        upright = _level_lines(room[1], wanted, rest) or upright
+        found, count = found | upright.pixels[size_px:-size_px].T, count + upright.count
+    return DrawnLines(found, count, 0.0) if count else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked of drawn lines beside signs of `size_px`: about this slope, if any is known.
+
+    What is surely longer than any sign may have gaps, as faint rulings do.
+    """
+
+    size_px: int
+    is_sure: bool
+    slope: float | None = None
+
+    @property
+    def run_px(self) -> int:
+        """How long level runs are at the least: a line askew by five degrees is made of short ones."""
+        return int(np.clip(self.size_px // 3, 8, 24))
+
+    @property
+    def thickest_px(self) -> float:
+        """How thick a line may be."""
+        return max(3.5, self.size_px / 3)
+
+    def allows(self, line: _Line, inked: npt.NDArray[np.bool_], first: list[float]) -> bool:
+        """Whether a line runs as it should, beside the first, and without gaps: the heads of digits do not."""
+        slopes = first if self.slope is None else [self.slope, *first]
+        is_askew = any(abs(line.slope - slope) > SQUARE for slope in slopes)
+        return not is_askew and (self.is_sure or float(inked.mean()) >= WITHOUT_GAPS)
+
+
+def _with_room(part: Mask, room_px: int) -> Mask:
+    whole = np.zeros((part.shape[0] + 2 * room_px, part.shape[1]), np.uint8)
+    whole[room_px:-room_px] = part
+    return whole
 
 
 def _spans(solid: Mask, reach_px: int) -> bool:
@@ -134,7 +186,8 @@ def _long_runs(solid: Mask, run_px: int) -> Mask | None:
     return np.asarray(soft & (1 - strokes), np.uint8)
 
 
-def _level_lines(solid: Mask, run_px: int | None = None) -> Mask | None:
+def _level_lines(solid: Mask, wanted: _Wanted | None = None, beside: Mask | None = None) -> DrawnLines | None:
+    """Level lines of `solid`, without the strokes that cross them in `beside` (in `solid` itself, if not given)."""
     height, width = solid.shape
     # In a strip the height of the writing is known: runs must be longer than the bows of its digits.
     is_strip = width >= STRIP * height
@@ -142,12 +195,17 @@ def _level_lines(solid: Mask, run_px: int | None = None) -> Mask | None:
         return None
     solid = np.ascontiguousarray(solid)
     rulings = np.zeros_like(solid)
-    if run_px is None:
+    slopes: list[float] = []
+    strokes_of = solid if beside is None else beside
+    if wanted is not None:
+        run_px, thickest, corner_px = wanted.run_px, wanted.thickest_px, wanted.thickest_px + 3
+    else:
         run_px = int(np.clip(0.3 * height, 12, 40)) if is_strip else int(np.clip(width // 12, 12, 24))
+        thickest = max(3.5, 0.07 * height) if is_strip else max(4, min(height, width) // 40)
+        corner_px = 0.0
     bridged = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((1, BRIDGE_PX), np.uint8))
     runs = np.asarray(cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, run_px), np.uint8)), np.uint8)
-    thickest = max(3.5, 0.07 * height) if is_strip else max(4, min(height, width) // 40)
-    for line in _lines(runs):
+    for line in _lines(runs, corner_px):
         columns = np.arange(line.left, line.right + 1)
         level = np.clip(np.round(line.start + line.slope * columns).astype(np.int64), 0, height - 1)
         thickness, below = _thickness(solid, columns, level)
@@ -161,12 +219,16 @@ def _level_lines(solid: Mask, run_px: int | None = None) -> Mask | None:
             band[np.clip(level + offset, 0, height - 1), columns] = 1
         if not _shows_between(solid, band):
             continue
+        inked = np.asarray((solid & band).any(axis=0))[columns]
+        if wanted is not None and not wanted.allows(line, inked, slopes[:1]):
+            continue
         longer = np.ones((round(1.6 * thickness) + 2, 1), np.uint8)
         top, bottom = max(0, int(level.min()) - 40), min(height, int(level.max()) + 40)
         strip = np.s_[top:bottom]
-        strokes = np.asarray(cv2.morphologyEx(solid[strip], cv2.MORPH_OPEN, longer), np.uint8)
+        strokes = np.asarray(cv2.morphologyEx(strokes_of[strip], cv2.MORPH_OPEN, longer), np.uint8)
         rulings[strip] |= band[strip] & (1 - strokes)
-    return rulings
+        slopes.append(line.slope)
+    return DrawnLines(rulings, len(slopes), float(np.median(slopes))) if slopes else None
 
 
 def _shows_between(solid: Mask, band: Mask) -> bool:
@@ -216,8 +278,11 @@ def _reach_px(width: int) -> float:
     return max(2, REACH * width) + _stride(width)
 
 
-def _lines(runs: Mask) -> list[_Line]:
-    """Straight lines through pixels of `runs` that cover most of the page's columns."""
+def _lines(runs: Mask, corner_px: float = 0) -> list[_Line]:
+    """Straight lines through pixels of `runs` that cover most of the page's columns.
+
+    Where another line runs along the rim, one that meets it is told from it only so many pixels further in.
+    """
     height, width = runs.shape
     stride = _stride(width)
     looked_at = -(-width // stride)
@@ -262,7 +327,7 @@ def _lines(runs: Mask) -> list[_Line]:
             continue
         near = np.abs(ys - start - slope * xs) <= 1.5
         left, right = int(xs[near].min()), int(xs[near].max()) + stride - 1
-        reach = _reach_px(width)
+        reach = _reach_px(width) + corner_px
         if is_strip or (left <= reach and right >= width - 1 - reach):
             found.append(_Line(start, slope, left, min(right, width - 1)))
     return found

@@ -58,7 +58,7 @@ def find_writing(page: Page) -> Writing:
     if ink_map.core < MIN_CONTRAST:
         return Writing([], NO_FIELD)
     labels, pieces = find_pieces(ink_map, mask)
-    if (without_lines := without_drawn_lines(ink_map, labels, pieces)) is not None:
+    if (without_lines := without_drawn_lines(ink_map, mask, pieces)) is not None:
         ink_map, mask = without_lines
         labels, pieces = find_pieces(ink_map, mask)
     height, width = labels.shape

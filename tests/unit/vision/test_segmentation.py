@@ -100,11 +100,89 @@ def test_rulings_with_a_margin_do_not_make_one_mark_of_all_rows(slope: float) ->
             cv2.putText(page, digit, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 1.6, 30, 5, cv2.LINE_AA)
             places.append((x, y))
         # Digits stand on it and one hangs through it: it is one piece with them.
-        cv2.line(page, (40, round(level + slope * 40)), (600, round(level + slope * 600)), 120, 2, cv2.LINE_AA)
+        cv2.line(
+            page, (40, round(level + slope * 40)), (600, round(level + slope * 600)), 120, 2, cv2.LINE_AA
+        )
     boxes = [mark.box for mark in _marks(page)]
     assert len(boxes) == len(places)
     for x, y in places:
         assert any(abs(box.x - x) < 12 and abs(box.bottom - y) < 8 and 25 < box.height < 45 for box in boxes)
+
+
+def _wrote(page: Grey, text: str, x: int, y: int) -> list[tuple[int, int]]:
+    """Digits 36 pixels high, 45 apart, standing on `y`; where each begins and stands."""
+    places = [(x + 45 * index, y) for index in range(len(text))]
+    for digit, place in zip(text, places, strict=True):
+        cv2.putText(page, digit, place, cv2.FONT_HERSHEY_SIMPLEX, 1.6, 30, 5, cv2.LINE_AA)
+    return places
+
+
+def _are_alone(boxes: list[Box], places: list[tuple[int, int]]) -> bool:
+    """Whether there is one mark for each digit, and no other."""
+    return len(boxes) == len(places) and all(
+        any(abs(box.x - x) < 12 and abs(box.bottom - y) < 8 and 25 < box.height < 45 for box in boxes)
+        for x, y in places
+    )
+
+
+@pytest.mark.parametrize("thick", [1, 3])
+def test_a_table_within_the_page_is_left_out(thick: int) -> None:
+    page, places = np.full((420, 640), 240, np.uint8), []
+    for row in range(4):
+        for column, text in enumerate(("52", "3078", "96")):
+            places += _wrote(page, text, 60 + 190 * column, 100 + 70 * row)
+    for row in range(5):
+        cv2.line(page, (50, 50 + 70 * row), (620, 50 + 70 * row), 90, thick, cv2.LINE_AA)
+    for column in range(4):
+        cv2.line(page, (50 + 190 * column, 50), (50 + 190 * column, 330), 90, thick, cv2.LINE_AA)
+    assert _are_alone([mark.box for mark in _marks(page)], places)
+
+
+def test_a_box_for_each_digit_is_left_out_and_a_1_in_it_is_not() -> None:
+    page, places = np.full((300, 500), 240, np.uint8), []
+    for row, text in enumerate(("5231", "908", "6247")):
+        places += _wrote(page, text, 60, 80 + 80 * row)
+        bottom, right = 92 + 80 * row, 54 + 45 * len(text)
+        for x in range(54, right + 1, 45):
+            cv2.line(page, (x, bottom - 60), (x, bottom), 110, 2, cv2.LINE_AA)
+        for y in (bottom - 60, bottom):
+            cv2.line(page, (54, y), (right, y), 110, 2, cv2.LINE_AA)
+    assert _are_alone([mark.box for mark in _marks(page)], places)
+
+
+def test_a_sheet_with_a_margin_line_is_left_out_where_nothing_stands_free_of_it() -> None:
+    page, places = np.full((700, 600), 240, np.uint8), []
+    for row in range(7):
+        places += _wrote(page, "5208", 130, 150 + 70 * row)
+    for row in range(9):
+        cv2.line(page, (40, 80 + 70 * row), (570, 80 + 70 * row), 130, 2, cv2.LINE_AA)
+    cv2.line(page, (100, 30), (100, 680), 130, 2, cv2.LINE_AA)
+    assert _are_alone([mark.box for mark in _marks(page)], places)
+
+
+@pytest.mark.parametrize("digit", ["1", "4", "7"])
+def test_a_large_digit_of_straight_strokes_beside_small_print_is_kept(digit: str) -> None:
+    page = np.full((400, 400), 245, np.uint8)
+    strokes = {
+        "1": [((200, 40), (200, 300))],
+        "4": [((140, 40), (120, 200)), ((120, 200), (280, 200)), ((240, 90), (240, 310))],
+        "7": [((120, 60), (280, 60)), ((280, 60), (170, 300))],
+    }
+    for start, end in strokes[digit]:
+        cv2.line(page, start, end, 30, 6, cv2.LINE_AA)
+    cv2.putText(page, "No 12", (20, 380), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 60, 2, cv2.LINE_AA)
+    low, high = (
+        min(y for stroke in strokes[digit] for _, y in stroke),
+        max(y for stroke in strokes[digit] for _, y in stroke),
+    )
+    assert any(abs(mark.box.y - low) < 6 and abs(mark.box.bottom - high) < 6 for mark in _marks(page))
+
+
+def test_a_number_on_an_underline_keeps_its_straight_strokes() -> None:
+    page = np.full((200, 420), 245, np.uint8)
+    places = _wrote(page, "41174", 80, 120)
+    cv2.line(page, (60, 122), (330, 122), 40, 3, cv2.LINE_AA)
+    assert _are_alone([mark.box for mark in _marks(page)], places)
 
 
 def test_a_bar_four_times_as_long_as_crumbs_is_a_digit() -> None:
