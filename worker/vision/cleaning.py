@@ -16,8 +16,8 @@ LEAST_LINE_PX = 60  # what is shorter is told from a stroke by nothing
 MOST_LINES = 64  # pieces that are looked at for lines, the largest
 SPARSE = 0.5  # of its box: what a piece that may hold lines is at most
 FRAME = 2.0  # times the size of the signs: what may be a frame around some of them
-LEAST_SHEET_PX = 200
-SHEET = 5  # lines from end to end that make a sheet of what nothing stands free of
+LEAST_SHEET_PX = 100
+SHEET = 3  # level lines from end to end that make a sheet of what nothing stands free of
 SHEET_SIGNS = 16  # how many signs of the size of its writing would stand side by side on it
 FORM = 3  # lines: no digit has as many straight strokes from end to end
 LEAST_SIGNS, LEAST_SIGN_PX, SIGNS_INK = 3, 8, 0.03  # of a line's own ink
@@ -52,8 +52,10 @@ def without_drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> tup
     if not any(_may_hold_lines(piece, pieces) for piece in pieces):
         return None
     # In what is solid, the soft edges of lines and digits do not meet; faint lines show in the mask alone.
-    found = _lines_among(ink_map, _solid(ink_map), sure_alone=False)
-    found |= _lines_among(ink_map, mask & (1 - found), sure_alone=True)
+    solid = _solid(ink_map)
+    found = _lines_among(ink_map, solid, None)
+    _, signs = find_pieces(ink_map, solid & (1 - found))
+    found |= _lines_among(ink_map, mask & (1 - found), usual_size(signs))
     if not found.any():
         return None
     rest = np.where(found > 0, np.float32(0), ink_map.ink)
@@ -61,20 +63,20 @@ def without_drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> tup
     return cleaned, (rest > link_of(cleaned)).astype(np.uint8)
 
 
-def _lines_among(ink_map: InkMap, shown: Mask, *, sure_alone: bool) -> Mask:
-    """The pixels of drawn lines in what is `shown`; of surely long ones alone, if asked.
+def _lines_among(ink_map: InkMap, shown: Mask, known_size: int | None) -> Mask:
+    """The pixels of drawn lines in what is `shown`; where it is known how large signs are, of surely long ones alone.
 
     How large signs are is what most of the ink says; where lines hold most of it, so do the pieces beside them, but
     then a single line may be a digit's stroke, and only several make a form.
     """
     labels, pieces = find_pieces(ink_map, shown)
-    usual = usual_size(pieces)
+    usual = known_size or usual_size(pieces)
     found, doubtful, many = np.zeros_like(shown), np.zeros_like(shown), 0
     for piece in sorted(pieces, key=lambda piece: piece.extent, reverse=True)[:MOST_LINES]:
         if piece.extent < LEAST_LINE_PX:
             break
         is_long = piece.extent >= LONGER * usual
-        if sure_alone and not is_long:
+        if known_size is not None and not is_long:
             continue
         size = usual if is_long else _size_beside(piece, pieces)
         is_sheet = size == 0 and min(piece.width, piece.height) >= LEAST_SHEET_PX
@@ -85,7 +87,7 @@ def _lines_among(ink_map: InkMap, shown: Mask, *, sure_alone: bool) -> Mask:
         window = np.s_[piece.y : piece.bottom, piece.x : piece.right]
         own = np.isin(labels[window], piece.labels).astype(np.uint8)
         lines = drawn_lines(own, shown[window], size, is_sure=is_long)
-        if lines is not None and (not is_sheet or lines.count >= SHEET):
+        if lines is not None and (not is_sheet or lines.level_count >= SHEET):
             (found if is_long else doubtful)[window] |= lines.pixels
             many += 0 if is_long else lines.count
     return found | doubtful if many >= FORM else found

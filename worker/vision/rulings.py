@@ -73,6 +73,7 @@ class DrawnLines:
 
     pixels: Mask
     count: int
+    level_count: int
     slope: float  # the usual one
 
 
@@ -104,7 +105,7 @@ def drawn_lines(own: Mask, beside: Mask, size_px: int, *, is_sure: bool) -> Draw
         rest = strokes[1] & (1 - _with_room(found.T, size_px))
         upright = _level_lines(room[1], wanted, rest) or upright
         found, count = found | upright.pixels[size_px:-size_px].T, count + upright.count
-    return DrawnLines(found, count, 0.0) if count else None
+    return DrawnLines(found, count, 0 if level is None else level.count, 0.0) if count else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,7 @@ def _level_lines(solid: Mask, wanted: _Wanted | None = None, beside: Mask | None
         strokes = np.asarray(cv2.morphologyEx(strokes_of[strip], cv2.MORPH_OPEN, longer), np.uint8)
         rulings[strip] |= band[strip] & (1 - strokes)
         slopes.append(line.slope)
-    return DrawnLines(rulings, len(slopes), float(np.median(slopes))) if slopes else None
+    return DrawnLines(rulings, len(slopes), len(slopes), float(np.median(slopes))) if slopes else None
 
 
 def _shows_between(solid: Mask, band: Mask) -> bool:
@@ -329,5 +330,17 @@ def _lines(runs: Mask, corner_px: float = 0) -> list[_Line]:
         left, right = int(xs[near].min()), int(xs[near].max()) + stride - 1
         reach = _reach_px(width) + corner_px
         if is_strip or (left <= reach and right >= width - 1 - reach):
-            found.append(_Line(start, slope, left, min(right, width - 1)))
+            found.append(_Line(*_fitted(xs[near], ys[near], start, slope), left, min(right, width - 1)))
     return found
+
+
+def _fitted(
+    xs: npt.NDArray[np.int64], ys: npt.NDArray[np.int64], start: float, slope: float
+) -> tuple[float, float]:
+    """The line through these pixels by least squares: over a wide page half a step of slope is pixels."""
+    from_middle = xs - xs.mean()
+    spread = float(from_middle @ from_middle)
+    if spread == 0:
+        return start, slope
+    slope = float(from_middle @ ys) / spread
+    return float(ys.mean() - slope * xs.mean()), slope
