@@ -21,6 +21,8 @@ import numpy as np
 from benchmarks.bad_input import STYLES as BAD_STYLES
 from benchmarks.bad_input import draw_bad_input
 from benchmarks.characters import Characters, draw_character, load_characters, load_look_alikes
+from benchmarks.forms import STYLES as FORM_STYLES
+from benchmarks.forms import draw_form
 from benchmarks.ink import DataError, TestDigits, load_test_digits
 from benchmarks.nothing import STYLES as NOTHING_STYLES
 from benchmarks.nothing import draw_nothing
@@ -32,7 +34,7 @@ from benchmarks.strings import DEEP, draw_string
 from benchmarks.strings import STYLES as STRING_STYLES
 
 PAGES, NOTHING, PIECES_OF_A_KIND, STRINGS_OF_A_STYLE = 2000, 600, 1000, 300
-ROW_PAGES, BAD_INPUTS = 60, 50
+ROW_PAGES, FORMS, BAD_INPUTS = 60, 150, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,11 @@ def plan_sets(
             f"strings-{DEEP}", capped(STRINGS_OF_A_STYLE), lambda i, rng: draw_string(digits, DEEP, rng)
         ),
         MeasuringSet("rows", capped(ROW_PAGES), lambda i, rng: draw_rows(digits, PENS[i % len(PENS)], rng)),
+        MeasuringSet(
+            "forms",
+            capped(FORMS),
+            lambda i, rng: draw_form(digits, FORM_STYLES[i % len(FORM_STYLES)], rng),
+        ),
         MeasuringSet(
             "bad-input",
             capped(BAD_INPUTS),

@@ -12,6 +12,7 @@ import pytest
 from benchmarks import (
     bad_input,
     characters,
+    forms,
     ink,
     measuring_sets,
     nothing,
@@ -88,8 +89,8 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     )
     folders = sorted(folder.name for folder in tmp_path.iterdir())
     assert folders == [
-        "bad-input", "characters", "characters-without-look-alikes", "nothing-to-read", "pages-medium", "pages-mild",
-        "pages-severe", "pieces", "rows", "strings", "strings-overlapping-deeply",
+        "bad-input", "characters", "characters-without-look-alikes", "forms", "nothing-to-read", "pages-medium",
+        "pages-mild", "pages-severe", "pieces", "rows", "strings", "strings-overlapping-deeply",
     ]  # fmt: skip
     for folder in folders:
         with (tmp_path / folder / "labels.csv").open(newline="", encoding="utf-8") as file:
@@ -351,6 +352,21 @@ def test_deep_overlaps_make_numbers_narrower(digits: ink.TestDigits) -> None:
     meet_px = strings._distance_px(left, right, "touching", 60, rng)
     deep_px = [meet_px - strings._distance_px(left, right, strings.DEEP, 60, rng) for _ in range(ROUNDS)]
     assert 3 <= min(deep_px) < max(deep_px) <= 12
+
+
+@pytest.mark.parametrize("style", forms.STYLES)
+def test_a_form_holds_its_numbers_within_the_page(digits: ink.TestDigits, style: str) -> None:
+    for seed in range(4):
+        picture = forms.draw_form(digits, style, np.random.default_rng(seed))
+        numbers = picture.label.split("/")
+        assert len(numbers) == int(picture.notes["rows"])
+        assert all(part.isdigit() for number in numbers for part in number.split(" "))
+        assert len(numbers) == 1 if style == "frame" else len(numbers) >= 3
+        grey = picture.image if picture.image.ndim == 2 else picture.image.min(axis=2)
+        border = np.concatenate(
+            [grey[:12].ravel(), grey[-12:].ravel(), grey[:, :12].ravel(), grey[:, -12:].ravel()]
+        )
+        assert border.min() > 0.6 * np.median(border)  # nothing is written there, and no line reaches it
 
 
 @pytest.mark.parametrize("pen", rows.PENS)
