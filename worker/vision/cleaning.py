@@ -19,6 +19,7 @@ FRAME = 2.0  # times the size of the signs: what may be a frame around some of t
 LEAST_SHEET_PX = 100
 SHEET = 3  # level lines from end to end that make a sheet of what nothing stands free of
 SHEET_SIGNS = 16  # how many signs of the size of its writing would stand side by side on it
+REMNANT_PX = 8
 FORM = 3  # lines: no digit has as many straight strokes from end to end
 LEAST_SIGNS, LEAST_SIGN_PX, SIGNS_INK = 3, 8, 0.03  # of a line's own ink
 
@@ -29,13 +30,15 @@ def clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
     alien = _scan_edges(ink_map)
     lines = _ruled_lines(ink_map)
     if lines is not None:
+        lines |= _remnants(mask & (1 - lines), lines)
         alien = lines if alien is None else alien | lines
     if alien is None:
         return ink_map, mask
     rest = np.where(alien > 0, np.float32(0), ink_map.ink)
     peak = float(rest.max())
     if peak < max(MIN_CONTRAST, 0.15 * ink_map.core):
-        if lines is not None and float(lines.mean()) < EMPTY_RULING_SHARE:
+        dark = ink_map.ink > 0.5 * ink_map.core  # without the soft edges that are taken away with them
+        if lines is not None and float((dark & (lines > 0)).mean()) < EMPTY_RULING_SHARE:
             return replace(ink_map, ink=rest, core=0.0), np.zeros_like(mask)  # ruled paper, not written on
         return ink_map, mask  # nothing is left: then it was the writing itself
     solid = rest[rest > 0.3 * peak]
@@ -58,9 +61,25 @@ def without_drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> tup
     found |= _lines_among(ink_map, mask & (1 - found), usual_size(signs))
     if not found.any():
         return None
+    found |= _remnants(mask & (1 - found), found)
     rest = np.where(found > 0, np.float32(0), ink_map.ink)
     cleaned = replace(ink_map, ink=rest)
     return cleaned, (rest > link_of(cleaned)).astype(np.uint8)
+
+
+def _remnants(rest: Mask, lines: Mask) -> Mask:
+    """What is left of `lines` in the `rest`: dots where they cross, and slivers where they leave the page."""
+    height, width = rest.shape
+    beside = cv2.dilate(lines, np.ones((5, 5), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+    x, y, across, along, area = stats.T
+    near = np.bincount(labels[beside > 0], minlength=count)
+    is_dot = (np.maximum(across, along) <= REMNANT_PX) & (near >= 0.7 * area)
+    at_side = ((x == 0) | (x + across == width)) & (across <= REMNANT_PX) & (along > across)
+    at_end = ((y == 0) | (y + along == height)) & (along <= REMNANT_PX) & (across > along)
+    left = (is_dot | at_side | at_end).astype(np.uint8)
+    left[0] = 0
+    return np.asarray(left[labels], np.uint8)
 
 
 def _lines_among(ink_map: InkMap, shown: Mask, known_size: int | None) -> Mask:

@@ -178,6 +178,15 @@ def test_a_large_digit_of_straight_strokes_beside_small_print_is_kept(digit: str
     assert any(abs(mark.box.y - low) < 6 and abs(mark.box.bottom - high) < 6 for mark in _marks(page))
 
 
+@pytest.mark.parametrize("pitch", [18, 40])
+def test_squared_paper_askew_that_nobody_wrote_on_has_no_mark(pitch: int) -> None:
+    page = np.full((420, 360), 235, np.uint8)
+    for at in range(-40, 460, pitch):
+        cv2.line(page, (0, at), (359, at + 9), 110, 2, cv2.LINE_AA)
+        cv2.line(page, (at + 9, 0), (at, 419), 110, 2, cv2.LINE_AA)
+    assert _marks(page) == []
+
+
 def test_a_number_on_an_underline_keeps_its_straight_strokes() -> None:
     page = np.full((200, 420), 245, np.uint8)
     places = _wrote(page, "41174", 80, 120)
