@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 
 from worker.vision.ink import MIN_CONTRAST, InkMap, Mask, quantile
-from worker.vision.pieces import Piece, find_pieces, floor_of, link_of, usual_size
+from worker.vision.pieces import Labels, Piece, find_pieces, floor_of, link_of, usual_size
 from worker.vision.rulings import LONGER, drawn_lines, ruled_lines
 
 EMPTY_RULING_SHARE = 0.25  # thin lines alone never cover more of a page
 LEAST_LINE_PX = 60  # what is shorter is told from a stroke by nothing
+MOST_PIECES = 600  # on a page that is looked at for them: what falls into more is no form
 MOST_LINES = 64  # pieces that are looked at for lines, the largest
 SPARSE = 0.5  # of its box: what a piece that may hold lines is at most
 FRAME = 2.0  # times the size of the signs: what may be a frame around some of them
@@ -52,19 +53,39 @@ def without_drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> tup
     Rulings with a margin, underlines, frames, tables: several times as long as the signs beside them. Left on the
     page, they join all that lies in their box to one mark.
     """
-    if not any(_may_hold_lines(piece, pieces) for piece in pieces):
+    if len(pieces) > MOST_PIECES or not any(_may_hold_lines(piece, pieces) for piece in pieces):
         return None
-    # In what is solid, the soft edges of lines and digits do not meet; faint lines show in the mask alone.
-    solid = _solid(ink_map)
-    found = _lines_among(ink_map, solid, None)
-    _, signs = find_pieces(ink_map, solid & (1 - found))
-    found |= _lines_among(ink_map, mask & (1 - found), usual_size(signs))
+    part = _window_of(pieces, mask.shape)
+    found = np.zeros_like(mask)
+    found[part] = _drawn_lines(replace(ink_map, ink=ink_map.ink[part]), mask[part], pieces)
     if not found.any():
         return None
-    found |= _remnants(mask & (1 - found), found)
     rest = np.where(found > 0, np.float32(0), ink_map.ink)
     cleaned = replace(ink_map, ink=rest)
     return cleaned, (rest > link_of(cleaned)).astype(np.uint8)
+
+
+def _window_of(pieces: list[Piece], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The part of the page that holds all pieces: what is around them need not be looked at."""
+    top, left = min(piece.y for piece in pieces), min(piece.x for piece in pieces)
+    bottom, right = max(piece.bottom for piece in pieces), max(piece.right for piece in pieces)
+    rows = slice(max(0, top - REMNANT_PX), min(shape[0], bottom + REMNANT_PX))
+    return rows, slice(max(0, left - REMNANT_PX), min(shape[1], right + REMNANT_PX))
+
+
+def _drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> Mask:
+    """The pixels of lines that end within the page, with what is left of them beside them."""
+    # In what is solid, the soft edges of lines and digits do not meet; faint lines show in the mask alone.
+    solid = _solid(ink_map)
+    labels, signs = find_pieces(ink_map, solid)
+    found = _lines_among(labels, signs, solid, None)
+    if found.any():
+        labels, signs = find_pieces(ink_map, solid & (1 - found))
+    usual = usual_size(signs)
+    if any(piece.extent >= LONGER * usual for piece in pieces):
+        shown = mask & (1 - found)
+        found |= _lines_among(*find_pieces(ink_map, shown), shown, usual)
+    return found | _remnants(mask & (1 - found), found) if found.any() else found
 
 
 def _remnants(rest: Mask, lines: Mask) -> Mask:
@@ -82,13 +103,12 @@ def _remnants(rest: Mask, lines: Mask) -> Mask:
     return np.asarray(left[labels], np.uint8)
 
 
-def _lines_among(ink_map: InkMap, shown: Mask, known_size: int | None) -> Mask:
+def _lines_among(labels: Labels, pieces: list[Piece], shown: Mask, known_size: int | None) -> Mask:
     """The pixels of drawn lines in what is `shown`; where it is known how large signs are, of surely long ones alone.
 
     How large signs are is what most of the ink says; where lines hold most of it, so do the pieces beside them, but
     then a single line may be a digit's stroke, and only several make a form.
     """
-    labels, pieces = find_pieces(ink_map, shown)
     usual = known_size or usual_size(pieces)
     found, doubtful, many = np.zeros_like(shown), np.zeros_like(shown), 0
     for piece in sorted(pieces, key=lambda piece: piece.extent, reverse=True)[:MOST_LINES]:
