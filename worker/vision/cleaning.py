@@ -18,10 +18,10 @@ MOST_LINES = 64  # pieces that are looked at for lines, the largest
 SPARSE = 0.5  # of its box: what a piece that may hold lines is at most
 FRAME = 2.0  # times the size of the signs: what may be a frame around some of them
 LEAST_SHEET_PX = 100
-SHEET = 3  # level lines from end to end that make a sheet of what nothing stands free of
+SHEET = 4  # level lines from end to end make a sheet of what nothing stands free of: an 8 has three
 SHEET_SIGNS = 16  # how many signs of the size of its writing would stand side by side on it
 REMNANT_PX = 8
-FORM = 3  # lines: no digit has as many straight strokes from end to end
+FORM = 3  # lines of the page that are no longer than a digit's stroke may be: fewer are strokes
 LEAST_SIGNS, LEAST_SIGN_PX, SIGNS_INK = 3, 8, 0.03  # of a line's own ink
 
 
@@ -98,7 +98,8 @@ def _remnants(rest: Mask, lines: Mask) -> Mask:
     is_dot = (np.maximum(across, along) <= REMNANT_PX) & (near >= 0.7 * area)
     at_side = ((x == 0) | (x + across == width)) & (across <= REMNANT_PX) & (along > across)
     at_end = ((y == 0) | (y + along == height)) & (along <= REMNANT_PX) & (across > along)
-    left = (is_dot | at_side | at_end).astype(np.uint8)
+    is_sliver = (at_side | at_end) & (near > 0) & (np.maximum(across, along) <= 3 * REMNANT_PX)
+    left = (is_dot | is_sliver).astype(np.uint8)
     left[0] = 0
     return np.asarray(left[labels], np.uint8)
 
@@ -126,7 +127,9 @@ def _lines_among(labels: Labels, pieces: list[Piece], shown: Mask, known_size: i
         window = np.s_[piece.y : piece.bottom, piece.x : piece.right]
         own = np.isin(labels[window], piece.labels).astype(np.uint8)
         lines = drawn_lines(own, shown[window], size, is_sure=is_long)
-        if lines is not None and (not is_sheet or lines.level_count >= SHEET):
+        if lines is None or (is_sheet and lines.level_count < SHEET):
+            continue
+        if is_long or lines.level_count:  # uprights alone are 1s, however many there are
             (found if is_long else doubtful)[window] |= lines.pixels
             many += 0 if is_long else lines.count
     return found | doubtful if many >= FORM else found

@@ -74,7 +74,7 @@ class DrawnLines:
     pixels: Mask
     count: int
     level_count: int
-    slope: float  # the usual one
+    slope: float  # the usual one of the level ones; 0 without any
 
 
 def drawn_lines(own: Mask, beside: Mask, size_px: int, *, is_sure: bool) -> DrawnLines | None:
@@ -105,7 +105,9 @@ def drawn_lines(own: Mask, beside: Mask, size_px: int, *, is_sure: bool) -> Draw
         rest = strokes[1] & (1 - _with_room(found.T, size_px))
         upright = _level_lines(room[1], wanted, rest) or upright
         found, count = found | upright.pixels[size_px:-size_px].T, count + upright.count
-    return DrawnLines(found, count, 0 if level is None else level.count, 0.0) if count else None
+    if count == 0:
+        return None
+    return DrawnLines(found, count, level.count if level else 0, level.slope if level else 0.0)
 
 
 @dataclass(frozen=True, slots=True)

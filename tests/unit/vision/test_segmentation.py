@@ -178,6 +178,31 @@ def test_a_large_digit_of_straight_strokes_beside_small_print_is_kept(digit: str
     assert any(abs(mark.box.y - low) < 6 and abs(mark.box.bottom - high) < 6 for mark in _marks(page))
 
 
+def test_ones_beside_dots_are_no_form() -> None:
+    page = np.full((120, 160), 255, np.uint8)
+    for x in (40, 80, 120):
+        cv2.line(page, (x, 20), (x, 84), 0, 2)
+        page[100:108, x - 10 : x - 2] = 0
+    assert len([mark for mark in _marks(page) if mark.box.height > 60]) == 3
+
+
+def test_a_1_at_the_edge_is_not_what_is_left_of_a_ruling() -> None:
+    page = np.full((160, 260), 255, np.uint8)
+    cv2.line(page, (0, 120), (259, 120), 0, 2)
+    cv2.line(page, (2, 25), (2, 80), 0, 5)
+    cv2.putText(page, "357", (60, 80), cv2.FONT_HERSHEY_SIMPLEX, 1.6, 0, 3)
+    assert _marks(page)[0].box.x == 0
+
+
+def test_an_8_of_straight_strokes_is_no_sheet() -> None:
+    page = np.full((150, 140), 255, np.uint8)
+    for y in (20, 75, 130):
+        cv2.line(page, (20, y), (120, y), 0, 2)
+    for x in (20, 120):
+        cv2.line(page, (x, 20), (x, 130), 0, 2)
+    assert [mark.box.height for mark in _marks(page)] == [113]
+
+
 @pytest.mark.parametrize("pitch", [18, 40])
 def test_squared_paper_askew_that_nobody_wrote_on_has_no_mark(pitch: int) -> None:
     page = np.full((420, 360), 235, np.uint8)
