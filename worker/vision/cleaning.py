@@ -21,6 +21,7 @@ LEAST_SHEET_PX = 100
 SHEET = 4  # level lines from end to end make a sheet of what nothing stands free of: an 8 has three
 SHEET_SIGNS = 16  # how many signs of the size of its writing would stand side by side on it
 REMNANT_PX = 8
+SLIVER = 0.15  # of the page: what a line that leaves it at an angle leaves at the border
 FORM = 3  # lines of the page that are no longer than a digit's stroke may be: fewer are strokes
 LEAST_SIGNS, LEAST_SIGN_PX, SIGNS_INK = 3, 8, 0.03  # of a line's own ink
 
@@ -98,7 +99,8 @@ def _remnants(rest: Mask, lines: Mask) -> Mask:
     is_dot = (np.maximum(across, along) <= REMNANT_PX) & (near >= 0.7 * area)
     at_side = ((x == 0) | (x + across == width)) & (across <= REMNANT_PX) & (along > across)
     at_end = ((y == 0) | (y + along == height)) & (along <= REMNANT_PX) & (across > along)
-    is_sliver = (at_side | at_end) & (near > 0) & (np.maximum(across, along) <= 3 * REMNANT_PX)
+    longest = max(3 * REMNANT_PX, SLIVER * max(width, height))
+    is_sliver = (at_side | at_end) & (near > 0) & (np.maximum(across, along) <= longest)
     left = (is_dot | is_sliver).astype(np.uint8)
     left[0] = 0
     return np.asarray(left[labels], np.uint8)
