@@ -61,6 +61,8 @@ def main() -> int:
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent says when it is over
+    # Under nohup it would be ignored, and a child that somebody wanted gone would look like one that hangs.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     orders = sys.stdin.buffer
     settings = _received(orders)
     if not isinstance(settings, TrialSettings) or not _dies_with(settings.parent):
