@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from benchmarks.ink import Ink, TestDigits, cut_out, enlarge, put
-from benchmarks.paper import Conditions, Picture, develop, draw_jpeg_quality, draw_tint
+from benchmarks.paper import Picture, develop, draw_office_conditions
 from benchmarks.rows import skew
 
 STYLES = ("boxes", "table", "frame", "underlined", "sheet")
@@ -66,16 +66,7 @@ def draw_form(digits: TestDigits, style: str, rng: np.random.Generator) -> Pictu
     form = _Form(page, digits, size_px, thick_px, rng.uniform(0.3, 0.95), rng)
     numbers = _DRAWERS[style](form)
     degrees = float(rng.uniform(-MOST_SKEW_DEGREES, MOST_SKEW_DEGREES))
-    conditions = Conditions(
-        paper=rng.uniform(215, 250),
-        contrast=rng.uniform(0.5, 0.8),
-        noise_sigma=rng.uniform(1, 4),
-        blur_px=rng.uniform(0.3, 0.9),
-        gradient=rng.uniform(0, 0.2),
-        gradient_degrees=rng.uniform(0, 360),
-        tint=draw_tint(rng),
-        jpeg_quality=draw_jpeg_quality(rng, 75, 95),
-    )
+    conditions = draw_office_conditions(rng)
     notes = {
         "rows": str(len(numbers)),
         "skew": f"{degrees:.2f}",

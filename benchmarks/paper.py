@@ -126,6 +126,20 @@ def draw_jpeg_quality(rng: np.random.Generator, lowest: int, highest: int) -> in
     return None if rng.random() < 1 / 3 else int(rng.integers(lowest, highest + 1))
 
 
+def draw_office_conditions(rng: np.random.Generator) -> Conditions:
+    """A page from an office scanner: legible, a little noise and blur, light that is nearly even."""
+    return Conditions(
+        paper=rng.uniform(215, 250),
+        contrast=rng.uniform(0.5, 0.8),
+        noise_sigma=rng.uniform(1, 4),
+        blur_px=rng.uniform(0.3, 0.9),
+        gradient=rng.uniform(0, 0.2),
+        gradient_degrees=rng.uniform(0, 360),
+        tint=draw_tint(rng),
+        jpeg_quality=draw_jpeg_quality(rng, 75, 95),
+    )
+
+
 def lay_out(
     ink: Ink, rng: np.random.Generator, smallest_px: int, largest_px: int, margin_px: int = 8
 ) -> tuple[Ink, tuple[int, int]]:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from benchmarks.ink import Ink, TestDigits, as_high_as, cut_out, enlarge, gap_px, join, put, trim, turn
-from benchmarks.paper import Conditions, Picture, Rules, develop, draw_jpeg_quality, draw_tint
+from benchmarks.paper import Picture, Rules, develop, draw_office_conditions
 from benchmarks.pieces import AMBIGUOUS_PAIRS
 
 PENS = ("mnist", "pen")
@@ -73,16 +73,7 @@ def draw_rows(digits: TestDigits, pen: str, rng: np.random.Generator) -> Picture
     away = np.abs(np.mod(y - _MARGIN_PX + pitch_px / 2, pitch_px) - pitch_px / 2)
     lines = np.broadcast_to(np.clip(rules.width_px / 2 + 0.5 - away, 0, 1), page.shape)
     page = np.maximum(page, np.float32(rules.strength) * lines)
-    conditions = Conditions(
-        paper=rng.uniform(215, 250),
-        contrast=rng.uniform(0.5, 0.8),
-        noise_sigma=rng.uniform(1, 4),
-        blur_px=rng.uniform(0.3, 0.9),
-        gradient=rng.uniform(0, 0.2),
-        gradient_degrees=rng.uniform(0, 360),
-        tint=draw_tint(rng),
-        jpeg_quality=draw_jpeg_quality(rng, 75, 95),
-    )
+    conditions = draw_office_conditions(rng)
     image = develop(skew(page, degrees), conditions, rng)
     notes = {
         "rows": str(ROWS),

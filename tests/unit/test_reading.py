@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,25 @@ def test_a_batch_is_answered_in_its_order_and_recognised_in_one_call(reader: Rea
     assert [outcome.reason and outcome.reason.code for outcome in outcomes] == [
         None, ReasonCode.UNSUPPORTED_FORMAT, None, ReasonCode.NO_INK,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("side_px", "is_spread"), [(40, False), (300, True)])
+def test_small_pictures_are_read_by_one_thread_and_large_ones_by_several(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side_px: int, is_spread: bool
+) -> None:
+    rng = np.random.default_rng(1)
+    page = rng.integers(200, 255, (side_px, side_px), np.uint8)
+    for index in range(20):
+        (tmp_path / f"{index}.png").write_bytes(cv2.imencode(".png", page)[1].tobytes())
+    seen: set[int] = set()
+
+    def see(page: Page, normalizer: NormalizerSettings) -> Sheet:
+        seen.add(threading.get_ident())
+        return sheet_of(page, normalizer)
+
+    monkeypatch.setattr("worker.reading.sheet_of", see)
+    reader.read([_seen(tmp_path, f"{index}.png") for index in range(20)])
+    assert (threading.get_ident() not in seen) == is_spread
 
 
 def test_what_was_not_expected_goes_to_review(reader: Reader, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def _drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> Mask:
     labels, signs = find_pieces(ink_map, solid)
     found = _lines_among(labels, signs, solid, None)
     if found.any():
-        labels, signs = find_pieces(ink_map, solid & (1 - found))
+        _, signs = find_pieces(ink_map, solid & (1 - found))
     usual = usual_size(signs)
     if any(piece.extent >= LONGER * usual for piece in pieces):
         shown = mask & (1 - found)

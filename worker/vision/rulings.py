@@ -48,11 +48,11 @@ def ruled_lines(solid: Mask) -> Mask | None:
     if min(height, width) >= STRAIGHT_FROM_PX:
         # Long runs first: they tell straight rulings from strokes. Short ones find what wavers.
         for run_share in (1 / 5, 1 / 24):
-            for level, upright in (
-                (_long_runs(solid, round(run_share * width)), None),
-                (None, _long_runs(solid.T, round(run_share * height))),
-            ):
-                _add(found, level, upright)
+            _add(
+                found,
+                _long_runs(solid, round(run_share * width)),
+                _long_runs(solid.T, round(run_share * height)),
+            )
     rest = solid & (1 - found) if found.any() else solid
     lines, turned = _level_lines(rest), _level_lines(rest.T)
     _add(found, None if lines is None else lines.pixels, None if turned is None else turned.pixels)
