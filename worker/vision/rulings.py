@@ -68,13 +68,30 @@ def _add(found: Mask, level: Mask | None, upright: Mask | None) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DrawnLines:
-    """Lines from end to end of what was looked at: their pixels without strokes, and how many there are."""
+class _LevelLines:
+    """Level lines, one at least: their pixels without strokes that cross them, and the slope of each."""
 
     pixels: Mask
-    count: int
+    slopes: tuple[float, ...]
+
+    @property
+    def slope(self) -> float:
+        """The usual one."""
+        return float(np.median(self.slopes))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnLines:
+    """Lines from end to end of what was looked at: their pixels without strokes, and how many lie and stand."""
+
+    pixels: Mask
     level_count: int
-    slope: float  # the usual one of the level ones; 0 without any
+    upright_count: int
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.level_count + self.upright_count
 
 
 def drawn_lines(own: Mask, beside: Mask, size_px: int, *, is_sure: bool) -> DrawnLines | None:
@@ -92,22 +109,20 @@ def drawn_lines(own: Mask, beside: Mask, size_px: int, *, is_sure: bool) -> Draw
     # A frame's sides stand upright on its top and bottom, however the page lies.
     wanted = _Wanted(size_px, is_sure, None if level is None else -level.slope)
     upright = _level_lines(room[1], wanted, strokes[1])
-    is_between = (upright is not None and upright.count > 1, level is not None and level.count > 1)
-    if width < LONGER * size_px and not is_between[0]:
+    counts = [0 if lines is None else len(lines.slopes) for lines in (level, upright)]
+    if width < LONGER * size_px and counts[1] < 2:
         level = None
-    if height < LONGER * size_px and not is_between[1]:
+    if height < LONGER * size_px and counts[0] < 2:
         upright = None
-    found, count = np.zeros_like(own), 0
-    if level is not None:
-        found, count = level.pixels[size_px:-size_px], level.count
+    if level is None and upright is None:
+        return None
+    found = np.zeros_like(own) if level is None else level.pixels[size_px:-size_px]
     if upright is not None:
         # Once more: where they cross level lines, these are no strokes to be kept.
         rest = strokes[1] & (1 - _with_room(found.T, size_px))
         upright = _level_lines(room[1], wanted, rest) or upright
-        found, count = found | upright.pixels[size_px:-size_px].T, count + upright.count
-    if count == 0:
-        return None
-    return DrawnLines(found, count, level.count if level else 0, level.slope if level else 0.0)
+        found = found | upright.pixels[size_px:-size_px].T
+    return DrawnLines(found, len(level.slopes) if level else 0, len(upright.slopes) if upright else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +204,9 @@ def _long_runs(solid: Mask, run_px: int) -> Mask | None:
     return np.asarray(soft & (1 - strokes), np.uint8)
 
 
-def _level_lines(solid: Mask, wanted: _Wanted | None = None, beside: Mask | None = None) -> DrawnLines | None:
+def _level_lines(
+    solid: Mask, wanted: _Wanted | None = None, beside: Mask | None = None
+) -> _LevelLines | None:
     """Level lines of `solid`, without the strokes that cross them in `beside` (in `solid` itself, if not given)."""
     height, width = solid.shape
     # In a strip the height of the writing is known: runs must be longer than the bows of its digits.
@@ -231,7 +248,7 @@ def _level_lines(solid: Mask, wanted: _Wanted | None = None, beside: Mask | None
         strokes = np.asarray(cv2.morphologyEx(strokes_of[strip], cv2.MORPH_OPEN, longer), np.uint8)
         rulings[strip] |= band[strip] & (1 - strokes)
         slopes.append(line.slope)
-    return DrawnLines(rulings, len(slopes), len(slopes), float(np.median(slopes))) if slopes else None
+    return _LevelLines(rulings, tuple(slopes)) if slopes else None
 
 
 def _shows_between(solid: Mask, band: Mask) -> bool:
