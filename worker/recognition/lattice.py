@@ -11,8 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 DIGITS_TRIED = 3  # for each candidate, the likeliest
 NEVER = -math.inf
 
@@ -93,4 +91,4 @@ def _log_sum(values: Sequence[float]) -> float:
     highest = max(values)
     if highest == NEVER:
         return NEVER
-    return highest + float(np.log(sum(math.exp(value - highest) for value in values)))
+    return highest + math.log(sum(math.exp(value - highest) for value in values))

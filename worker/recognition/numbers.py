@@ -38,6 +38,11 @@ LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
 STORM_FROM = 24  # marks; where half of so many are no sure digits, the page is no page of digits
 STORM_OF_DIGITS = 0.4  # of the marks: a page on which so many surely are digits holds them among other things
 BAR_COUNTS = 0.3
+TURN_GAIN = 0.2  # of legibility: a page is not turned for less
+TURNED_STORM = 0.4  # of legibility: nor a page of many marks that then has less
+PLAIN_STORM = (
+    0.15  # of a sample of marks: where no more surely are digits, no page of digits is looked at in part
+)
 TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
 NEVER_SURER = 1e-4  # where two opinions meet, neither counts as more certain than that
 SAME_PLACE = 0.5  # of the joint width of two candidates: what shares so much is one place
@@ -164,14 +169,26 @@ def is_poor(probabilities: Floats) -> bool:
     return len(probabilities) >= TURNED_FROM and legibility(probabilities) < POOR
 
 
-def is_storm(probabilities: Floats) -> bool:
-    """Whether a page holds a great many marks of which few are digits: specks, print, a pattern, a crowd."""
+def reads_turned(before: float, after: Floats) -> bool:
+    """Whether a page whose legibility was `before` lies right after a turn, by the probabilities of its marks then.
+
+    Print on its side has a digit here and there: of a great many marks a good part must be digits.
+    """
+    found = legibility(after)
+    return found - before > TURN_GAIN and (len(after) < STORM_FROM or found >= TURNED_STORM)
+
+
+def is_storm(probabilities: Floats, most_digits: float = STORM_OF_DIGITS) -> bool:
+    """Whether a page holds a great many marks of which few are digits: specks, print, a pattern, a crowd.
+
+    `most_digits` is the share of its marks, in [0, 1], that may surely be digits all the same.
+    """
     if len(probabilities) < STORM_FROM:
         return False
     likely = probabilities[:, :DIGITS].max(axis=1)
     if probabilities.shape[1] > SEVERAL:
         likely = np.maximum(likely, probabilities[:, SEVERAL])
-    return bool(np.median(likely) < 0.5) and float((likely >= SURE).mean()) < STORM_OF_DIGITS
+    return bool(np.median(likely) < 0.5) and float((likely >= SURE).mean()) < most_digits
 
 
 def weathered(lines: Sequence[Sequence[Sign]]) -> list[list[Sign]]:
@@ -364,6 +381,7 @@ class _Agreement:
     """What all readings of a line together say of one place: a digit may be cut out in many ways and be the same."""
 
     def __init__(self, edges: Sequence[Edge], shares: Mapping[int, float], ladder: Ladder) -> None:
+        self._rows: dict[int, Floats] = {}
         self._places = {edge.tag: place for place, edge in enumerate(edges)}
         columns = ladder.columns or tuple(float(node) for node in range(ladder.starts[-1] + 1))
         self._starts = np.array([columns[edge.first] for edge in edges])
@@ -378,6 +396,11 @@ class _Agreement:
 
         No reading holds two edges that share most of their width, so their probabilities add up.
         """
+        if tag not in self._rows:  # most readings of a line have most of their edges in common
+            self._rows[tag] = self._row(tag, row)
+        return self._rows[tag]
+
+    def _row(self, tag: int, row: Floats) -> Floats:
         place = self._places[tag]
         start, end = self._starts[place], self._ends[place]
         shared = np.minimum(self._ends, end) - np.maximum(self._starts, start)
@@ -397,10 +420,10 @@ def _cost(candidate: Candidate) -> float:
 def _edge(first: int, last: int, row: Floats, box: Box, height: float, *, tag: int) -> Edge:
     """The weights of one candidate: what the classifier says, and that low signs are seldom digits."""
     size = max(box.height, 0.6 * box.width) / max(height, 1.0)
-    tall = float(np.clip((size - LOW[0]) / (LOW[1] - LOW[0]), 0.02, 1.0))
+    tall = min(1.0, max(0.02, (size - LOW[0]) / (LOW[1] - LOW[0])))
     too_wide = max(0.0, box.width / max(box.height, 1) - WIDEST)
     digits = np.log(np.maximum(row[:DIGITS] * tall, 1e-12)) - TOO_WIDE_COST * too_wide
     no_digit = float(row[OTHER] + row[FRAGMENT]) + (1 - tall) * float(row[:DIGITS].sum())
     wide = max(1.0, box.width / max(0.7 * box.height, 1.0))  # for how many digits there would be room
     nothing = math.log(max(no_digit, 1e-12)) - LEFT_OUT_COST * tall * min(1.0, size) * wide
-    return Edge(first, last, tuple(float(p) for p in digits), nothing, tag)
+    return Edge(first, last, tuple(digits.tolist()), nothing, tag)

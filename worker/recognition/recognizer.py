@@ -14,6 +14,7 @@ from worker.recognition.decision import DIGITS, SEVERAL, Sign, Thresholds, Verdi
 from worker.recognition.frames import Frames
 from worker.recognition.numbers import (
     MAYBE_SEVERAL,
+    PLAIN_STORM,
     UNFITTED,
     Doubt,
     Hypothesis,
@@ -25,6 +26,7 @@ from worker.recognition.numbers import (
     is_storm,
     legibility,
     line_height,
+    reads_turned,
     search,
     weathered,
 )
@@ -37,10 +39,10 @@ from worker.vision.strips import Band, band_of, strip_of
 
 Floats = npt.NDArray[np.float64]
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
-TURN_GAIN = 0.2  # of legibility: a page is not turned for less
 TURNS_TRIED = 3  # quarters
 WIDE = 1.2  # widths in heights: a lone mark so wide may be a number whose digits touch
-SAMPLE = 24  # marks of a page that say how it lies
+SAMPLE = 24  # marks of a page that say how it lies, and whether it is plainly no page of digits
+CROWD = 96  # marks: of so many a sample is looked at first
 
 
 class TileClassifier(Protocol):
@@ -251,28 +253,45 @@ def _plain(line: Line, rows: Floats, thresholds: Thresholds) -> list[Sign]:
 def _upright(
     sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge, spread: Spread
 ) -> tuple[list[Sheet], list[Floats]]:
-    """The sheets as they read best, and the probabilities of their tiles; most stay as they are."""
-    firsts = _of_sheets(sheets, classifier, knowledge)
-    upright, probabilities = list(sheets), list(firsts)
-    poor = [i for i, rows in enumerate(firsts) if is_poor(rows)]
+    """The sheets as they read best, and the probabilities of their tiles; most stay as they are.
+
+    Of a sheet that is plainly a storm in its sample, the sample alone.
+    """
+    upright, probabilities = _at_first(sheets, classifier, knowledge)
+    before = [legibility(rows) for rows in probabilities]
+    poor = [i for i, rows in enumerate(probabilities) if is_poor(rows)]
     normalizer = knowledge.normalizer
     samples = list(spread(lambda i: _turned_samples(sheets[i], normalizer), poor))
     rows = _probabilities([tile for tiles in samples for tile in tiles], classifier, knowledge)
     promising, start = [], 0
     for i, tiles in zip(poor, samples, strict=True):
-        gains = [
-            legibility(part) - legibility(firsts[i])
-            for part in np.split(rows[start : start + len(tiles)], TURNS_TRIED)
-        ]
+        parts = np.split(rows[start : start + len(tiles)], TURNS_TRIED)
         start += len(tiles)
-        if max(gains) > TURN_GAIN:
-            promising.append((i, 1 + int(np.argmax(gains))))
+        best = int(np.argmax([legibility(part) for part in parts]))
+        if reads_turned(before[i], parts[best]):
+            promising.append((i, 1 + best))
     turned = list(spread(lambda one: sheets[one[0]].turned(one[1], normalizer), promising))
     for (i, _), sheet, own in zip(promising, turned, _of_sheets(turned, classifier, knowledge), strict=True):
-        is_clearer = legibility(own) - legibility(firsts[i]) > TURN_GAIN
-        if is_clearer and not _falls_apart(sheets[i], sheet):
+        if reads_turned(before[i], own) and not _falls_apart(sheets[i], sheet):
             upright[i], probabilities[i] = sheet, own
     return upright, probabilities
+
+
+def _at_first(
+    sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge
+) -> tuple[list[Sheet], list[Floats]]:
+    """The sheets as they came, and the probabilities of their tiles; of a plain storm only a sample's."""
+    seen = [sheet.sample(SAMPLE) if len(sheet.tiles) >= CROWD else sheet for sheet in sheets]
+    firsts = _of_sheets(seen, classifier, knowledge)
+    doubtful = [
+        i
+        for i, (sheet, sample) in enumerate(zip(sheets, seen, strict=True))
+        if sample is not sheet and not is_storm(firsts[i], PLAIN_STORM)
+    ]
+    whole = _of_sheets([sheets[i] for i in doubtful], classifier, knowledge)
+    for i, rows in zip(doubtful, whole, strict=True):
+        seen[i], firsts[i] = sheets[i], rows
+    return seen, firsts
 
 
 def _falls_apart(sheet: Sheet, turned: Sheet) -> bool:
@@ -289,12 +308,11 @@ def _turned_samples(sheet: Sheet, normalizer: NormalizerSettings) -> list[npt.ND
 
     So many tell how a page lies; on a page of two hundred scraps all of them would cost ten pages' time.
     """
-    marks = [mark for line in sheet.lines for mark in line.marks]
-    chosen = marks[:: -(-len(marks) // SAMPLE)]
+    marks = sheet.sample(SAMPLE).marks
     return [
         normalize(np.ascontiguousarray(np.rot90(mark.ink, turns)), normalizer)
         for turns in range(1, TURNS_TRIED + 1)
-        for mark in chosen
+        for mark in marks
     ]
 
 

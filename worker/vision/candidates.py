@@ -7,7 +7,7 @@ between two nodes. Which candidates are digits is for recognition to say.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from worker.vision.segmentation import Mark
 
 MAX_ATOMS_IN_ONE = 6  # a digit that falls into more parts than this was cut along its strokes
 MAX_CANDIDATES = 400  # of one line: a page of scribbles must not cost more than a page of digits
+LOWEST_CUT_PX = 128  # parts are cut from a mark that is so high at least, where it was
 CLOSE = 0.3  # heights: pieces farther apart than this are not parts of one digit
 
 
@@ -70,6 +71,7 @@ def climb(
     to_join = list(to_join)[:MAX_CANDIDATES]
     columns = [float(marks[0].box.x)] if marks else [0.0]
     hints = hints or {}
+    marks = [_coarse(mark) if i in to_cut else mark for i, mark in enumerate(marks)]
     all_seams = {i: _seams(marks[i], hints.get(i, ())) for i in to_cut}
     seams_of = _affordable(all_seams, MAX_CANDIDATES - len(to_join))
     for place, mark in enumerate(marks):
@@ -86,6 +88,16 @@ def climb(
             Candidate(starts[place], starts[place + 2], place, joined.ink, joined.box, is_joined=True)
         )
     return Ladder(tuple(starts), tuple(found), tuple(np.maximum.accumulate(columns).tolist()))
+
+
+def _coarse(mark: Mark) -> Mark:
+    """The mark with no more pixels than its parts need: tiles are far smaller, and a scribble may fill the page."""
+    step = mark.ink.shape[0] // LOWEST_CUT_PX
+    if step < 2:
+        return mark
+    height, width = mark.ink.shape
+    size = (max(1, round(width / step)), round(height / step))
+    return replace(mark, ink=np.asarray(cv2.resize(mark.ink, size, interpolation=cv2.INTER_AREA), np.float32))
 
 
 def _seams(mark: Mark, hints: Sequence[float]) -> list[Seam]:

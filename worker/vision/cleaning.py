@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from worker.vision.ink import MIN_CONTRAST, InkMap, Mask, quantile
-from worker.vision.pieces import Labels, Piece, find_pieces, floor_of, link_of, usual_size
+from worker.vision.pieces import Labels, Piece, Sizes, find_pieces, floor_of, link_of, usual_of, usual_size
 from worker.vision.rulings import LONGER, drawn_lines, ruled_lines
 
 EMPTY_RULING_SHARE = 0.25  # thin lines alone never cover more of a page
@@ -114,13 +114,14 @@ def _lines_among(labels: Labels, pieces: list[Piece], shown: Mask, known_size: i
     """
     usual = known_size or usual_size(pieces)
     found, doubtful, many = np.zeros_like(shown), np.zeros_like(shown), 0
+    sizes = np.array([(piece.extent, piece.area_px, piece.size) for piece in pieces], np.int64).reshape(-1, 3)
     for piece in sorted(pieces, key=lambda piece: piece.extent, reverse=True)[:MOST_LINES]:
         if piece.extent < LEAST_LINE_PX:
             break
         is_long = piece.extent >= LONGER * usual
         if known_size is not None and not is_long:
             continue
-        size = usual if is_long else _size_beside(piece, pieces)
+        size = usual if is_long else _size_beside(piece, sizes)
         is_sheet = size == 0 and min(piece.width, piece.height) >= LEAST_SHEET_PX
         if is_sheet:  # nothing stands free of the lines
             size = max(LEAST_SIGN_PX, min(piece.width, piece.height) // SHEET_SIGNS)
@@ -144,16 +145,17 @@ def _may_hold_lines(piece: Piece, pieces: list[Piece]) -> bool:
     return len(pieces) > LEAST_SIGNS or piece.area_px < SPARSE * piece.width * piece.height
 
 
-def _size_beside(line: Piece, pieces: list[Piece]) -> int:
-    """How large the signs are beside, in or on what may be lines; 0 where too little is there to say."""
-    small = [
-        piece
-        for piece in pieces
-        if LEAST_SIGN_PX <= piece.extent <= line.extent / FRAME and piece.area_px >= LEAST_SIGN_PX
-    ]
-    if len(small) < LEAST_SIGNS or sum(piece.area_px for piece in small) < SIGNS_INK * line.area_px:
+def _size_beside(line: Piece, sizes: Sizes) -> int:
+    """How large the signs are beside, in or on what may be lines; 0 where too little is there to say.
+
+    `sizes` holds the extent, the area and the size of each piece of the page, as rows.
+    """
+    extents, areas = sizes[:, 0], sizes[:, 1]
+    is_small = (extents >= LEAST_SIGN_PX) & (extents <= line.extent / FRAME) & (areas >= LEAST_SIGN_PX)
+    small = sizes[is_small, 1:]
+    if len(small) < LEAST_SIGNS or small[:, 0].sum() < SIGNS_INK * line.area_px:
         return 0
-    return usual_size(small)
+    return usual_of(small[:, 0], small[:, 1])
 
 
 def _scan_edges(ink_map: InkMap) -> Mask | None:

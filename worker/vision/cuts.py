@@ -53,8 +53,7 @@ def find_seams(ink: Float) -> list[Seam]:
     h, w = small.shape
     if w < 4 or h < 4 or w > WIDEST * h:
         return []
-    down, back = _cheapest(small)
-    up, forth = _cheapest(small[::-1])
+    (down, up), (back, forth) = _cheapest(np.stack([small, small[::-1]]))
     apart = max(1, round(APART * h))
     paths: list[tuple[float, npt.NDArray[np.int64]]] = []
     for row in (h // 2, h // 4, h - 1 - h // 4):
@@ -113,48 +112,52 @@ def between(ink: Float, left: Seam | None, right: Seam | None) -> tuple[Float, i
 
     None where nothing is left. Small parts that lost their connection are left out.
     """
-    height, width = ink.shape
-    columns = np.arange(width)
-    mine = np.ones((height, width), bool)
+    # A scribble as large as the page has a hundred pieces: only what lies between the seams is looked at.
+    first = 0 if left is None else int(left.columns.min())
+    end = ink.shape[1] if right is None else int(right.columns.max())
+    if first >= end:
+        return None
+    piece = ink[:, first:end].copy()
+    columns = np.arange(first, end)
     if left is not None:
-        mine &= columns >= left.columns[:, None]
+        piece[columns < left.columns[:, None]] = 0
     if right is not None:
-        mine &= columns < right.columns[:, None]
-    piece = np.where(mine, ink, np.float32(0))
+        piece[columns >= right.columns[:, None]] = 0
     piece = _without_crumbs(piece)
     rows, cols = np.flatnonzero(piece.any(axis=1)), np.flatnonzero(piece.any(axis=0))
     if rows.size == 0:
         return None
     x, y = int(cols[0]), int(rows[0])
-    return np.ascontiguousarray(piece[y : rows[-1] + 1, x : cols[-1] + 1]), x, y
+    return np.ascontiguousarray(piece[y : rows[-1] + 1, x : cols[-1] + 1]), first + x, y
 
 
 def _without_crumbs(piece: Float) -> Float:
     count, labels, stats, _ = cv2.connectedComponentsWithStats((piece > 0).astype(np.uint8), connectivity=8)
     if count <= 2:
         return piece
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    crumbs = np.flatnonzero(areas < CRUMB_SHARE * areas.sum()) + 1
-    if crumbs.size == 0:
-        return piece
-    return np.where(np.isin(labels, crumbs), np.float32(0), piece)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    is_crumb = areas < CRUMB_SHARE * areas[1:].sum()
+    is_crumb[0] = False
+    return np.where(is_crumb[labels], np.float32(0), piece) if is_crumb.any() else piece
 
 
-def _cheapest(ink: Float) -> tuple[Float, npt.NDArray[np.int8]]:
-    """For each pixel the ink on the cheapest way to it from the first row, and the step it came by."""
-    h, w = ink.shape
-    cost = np.empty((h, w), np.float32)
-    came = np.zeros((h, w), np.int8)
-    cost[0] = ink[0]
-    ways = np.full((3, w), np.float32(np.inf))
+def _cheapest(inks: Float) -> tuple[Float, npt.NDArray[np.int8]]:
+    """For each pixel of each of `inks` (n, h, w) the ink on the cheapest way to it from the first row, and its step.
+
+    The step is the one by which it came: 0 from straight above, -1 from the left, 1 from the right.
+    """
+    count, h, w = inks.shape
+    cost = np.empty((count, h, w), np.float32)
+    came = np.zeros((count, h, w), np.int8)
+    cost[:, 0] = inks[:, 0]
+    ways = np.full((3, count, w), np.float32(np.inf))
     for row in range(1, h):
-        before = cost[row - 1]
+        before = cost[:, row - 1]
         ways[0] = before
-        ways[1, 1:] = before[:-1] + LATERAL
-        ways[2, :-1] = before[1:] + LATERAL
-        best = ways.argmin(axis=0)
-        came[row] = np.array([0, -1, 1], np.int8)[best]
-        cost[row] = ink[row] + ways.min(axis=0)
+        ways[1, :, 1:] = before[:, :-1] + LATERAL
+        ways[2, :, :-1] = before[:, 1:] + LATERAL
+        came[:, row] = np.array([0, -1, 1], np.int8)[ways.argmin(axis=0)]
+        cost[:, row] = inks[:, row] + ways.min(axis=0)
     return cost, came
 
 

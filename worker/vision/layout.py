@@ -134,18 +134,19 @@ def _joined(
 
 def _adopt(index: int, chains: list[list[int]], x: Floats, y: Floats, right: Floats, bottom: Floats) -> None:
     """Give a low sign to the line in whose height it lies, or nearest to."""
-    centre_x, centre_y = (x[index] + right[index]) / 2, (y[index] + bottom[index]) / 2
-
-    def distance(chain: list[int]) -> float:
-        nearest = min(chain, key=lambda i: abs((x[i] + right[i]) / 2 - centre_x))
-        outside = max(y[nearest] - centre_y, centre_y - bottom[nearest], 0.0)
-        aside = max(x[nearest] - right[index], x[index] - right[nearest], 0.0)
-        return float(outside + 0.25 * aside)
-
-    if chains:
-        min(chains, key=distance).append(index)
-    else:
+    if not chains:
         chains.append([index])
+        return
+    members = np.array([i for chain in chains for i in chain])
+    starts = np.cumsum([0] + [len(chain) for chain in chains[:-1]])
+    centre_x, centre_y = (x[index] + right[index]) / 2, (y[index] + bottom[index]) / 2
+    # Of each line the sign that is nearest along it says how high the line runs there.
+    along = np.abs((x[members] + right[members]) / 2 - centre_x)
+    is_nearest = along == np.repeat(np.minimum.reduceat(along, starts), np.diff([*starts, len(members)]))
+    nearest = members[[start + int(is_nearest[start:].argmax()) for start in starts]]
+    outside = np.maximum(0.0, np.maximum(y[nearest] - centre_y, centre_y - bottom[nearest]))
+    aside = np.maximum(0.0, np.maximum(x[nearest] - right[index], x[index] - right[nearest]))
+    chains[int((outside + 0.25 * aside).argmin())].append(index)
 
 
 def groups_of(boxes: Sequence[Box]) -> list[int]:

@@ -308,11 +308,11 @@ def _lines(runs: Mask, corner_px: float = 0) -> list[_Line]:
     looked_at = -(-width // stride)
     sampled = np.ascontiguousarray(runs[:, ::stride])
     sampled[1:] &= 1 - sampled[:-1]  # upper edges alone: one pixel a column and line
-    ys, xs = np.nonzero(sampled)
     is_strip = width >= STRIP * height
     needed = (COVERED if is_strip else COVERED_ACROSS) * looked_at
-    if xs.size < needed:
+    if np.count_nonzero(sampled.any(axis=0)) < needed:
         return []
+    ys, xs = np.nonzero(sampled)
     xs = xs * stride
     half = int(np.ceil(STEEPEST * width)) + 1
     # Coarsely first: most pages hold no line at all.

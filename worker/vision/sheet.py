@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +40,25 @@ class Sheet:
         """The tiles of all lines, in reading order."""
         return [tile for line in self.lines for tile in line.tiles]
 
+    @property
+    def marks(self) -> list[Mark]:
+        """The marks of all lines, in reading order."""
+        return [mark for line in self.lines for mark in line.marks]
+
+    def sample(self, count: int) -> Sheet:
+        """The page with `count` of its marks, from all over it; as it is where it has no more."""
+        total = sum(len(line.marks) for line in self.lines)
+        if total <= count:
+            return self
+        chosen = {i * total // count for i in range(count)}
+        lines, start = [], 0
+        for line in self.lines:
+            own = [i - start for i in range(start, start + len(line.marks)) if i in chosen]
+            start += len(line.marks)
+            if own:
+                lines.append(Line(tuple(line.marks[i] for i in own), tuple(line.tiles[i] for i in own)))
+        return replace(self, lines=tuple(lines))
+
     def turned(self, turns: int, normalizer: NormalizerSettings) -> Sheet:
         """The same page after so many more quarter turns anticlockwise."""
         marks = [
@@ -47,8 +66,7 @@ class Sheet:
                 turn_box(mark.box, turns, self.width, self.height),
                 np.ascontiguousarray(np.rot90(mark.ink, turns)),
             )
-            for line in self.lines
-            for mark in line.marks
+            for mark in self.marks
         ]
         width, height = (self.height, self.width) if turns % 2 else (self.width, self.height)
         field = self.field.turned(turns)

@@ -12,7 +12,7 @@ import pytest
 from worker.recognition.decision import FRAGMENT, OTHER, SEVERAL, Thresholds, Verdict
 from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX
 from worker.recognition.numbers import STORM_FROM
-from worker.recognition.recognizer import Knowledge, recognize
+from worker.recognition.recognizer import CROWD, SAMPLE, Knowledge, recognize
 from worker.vision.candidates import MAX_CANDIDATES
 from worker.vision.ink import Float
 from worker.vision.normalization import NormalizerSettings, normalize
@@ -207,7 +207,28 @@ def test_a_storm_of_scraps_reads_as_nothing_and_costs_little() -> None:
     assert not verdict.is_read
     assert len(verdict.digits) <= 1  # the best guess alone, not accepted
     assert not any(reading.accepted for reading in verdict.digits)
-    assert classifier.seen <= 4 * len(marks)
+    assert classifier.seen <= 4 * SAMPLE  # as it came, and after each quarter turn
+
+
+def test_a_page_crowded_with_digits_is_no_storm() -> None:
+    rows = [_number("2743520948", 20, 20 + 120 * row) for row in range(12)]
+    marks = [mark for row in rows for mark in row]
+    assert len(marks) >= CROWD
+    (verdict,) = _read(_sheet(marks, 1200, 1500))
+    assert verdict.text == "\n".join(["2743520948"] * 12)
+
+
+def test_a_few_digits_among_a_great_many_scraps_are_not_taken_for_a_page() -> None:
+    marks = [*_scraps(100), *_number("274", 20, 700)]
+    (verdict,) = _read(_sheet(marks, 900, 900))
+    assert not verdict.is_read
+
+
+def test_a_crowded_page_that_lies_is_turned_as_a_whole() -> None:
+    rows = [_number("2743520948", 20, 20 + 120 * row) for row in range(12)]
+    upright = _sheet([mark for row in rows for mark in row], 1200, 1500)
+    (verdict,) = _read(upright.turned(1, SETTINGS))
+    assert verdict.text == "\n".join(["2743520948"] * 12)
 
 
 def test_a_long_line_with_thirty_touching_pairs_is_read_within_bounds() -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from worker.vision.candidates import MAX_ATOMS_IN_ONE, MAX_CANDIDATES, are_close, climb, join
+from worker.vision.candidates import LOWEST_CUT_PX, MAX_ATOMS_IN_ONE, MAX_CANDIDATES, are_close, climb, join
 from worker.vision.page import Box
 from worker.vision.segmentation import Mark
 
@@ -149,3 +149,16 @@ def test_every_node_has_its_column_and_they_never_fall() -> None:
     assert len(ladder.columns) == ladder.starts[-1] + 1
     assert list(ladder.columns) == sorted(ladder.columns)
     assert ladder.columns[ladder.starts[1]] == pytest.approx((_rings(2).box.right + 90) / 2)
+
+
+def test_parts_of_a_mark_as_large_as_the_page_are_cut_coarsely_and_lie_where_they_did() -> None:
+    fine = np.zeros((1200, 1400), np.float32)
+    fine[:, 100:500] = fine[:, 900:1300] = 1
+    fine[590:610, 500:900] = 1
+    large = climb([Mark(Box(40, 60, 1400, 1200), fine)], [0], [])
+    small = climb([Mark(Box(40, 60, 1400, 1200), fine[4::8, 4::8].copy())], [0], [])
+    assert large.candidates
+    assert max(candidate.ink.shape[0] for candidate in large.candidates) < 2 * LOWEST_CUT_PX
+    for one, other in zip(large.candidates, small.candidates, strict=True):
+        assert one.box.x == pytest.approx(other.box.x, abs=24)
+        assert one.box.right == pytest.approx(other.box.right, abs=24)

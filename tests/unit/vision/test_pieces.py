@@ -5,11 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.vision import pieces
 from worker.vision.cleaning import clean
-from worker.vision.ink import find_ink
+from worker.vision.ink import InkMap, find_ink
 from worker.vision.page import Page
+from worker.vision.pieces import MOST_PIECES, Piece, find_pieces, usual_of, usual_size
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -38,3 +41,21 @@ def test_labelling_a_part_of_the_page_gives_the_pieces_of_the_whole(
 def test_a_page_with_nothing_dark_has_no_pieces() -> None:
     ink_map, mask = clean(find_ink(Page(np.full((300, 300), 240, np.uint8))))
     assert pieces.find_pieces(ink_map, mask)[1] == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60), st.integers(1, 900)), max_size=12))
+def test_the_usual_size_is_the_same_from_arrays(rows: list[tuple[int, int, int]]) -> None:
+    found = [Piece((1,), 0, 0, width, height, area) for width, height, area in rows]
+    areas = np.array([piece.area_px for piece in found], np.int64)
+    sizes = np.array([piece.size for piece in found], np.int64)
+    assert usual_of(areas, sizes) == usual_size(found)
+
+
+def test_of_a_page_full_of_specks_the_largest_pieces_are_given() -> None:
+    ink = np.zeros((400, 400), np.float32)
+    ink[::4, ::4] = ink[1::4, ::4] = 1.0  # ten thousand specks
+    ink[100:140, 200:230] = 1.0
+    ink_map = InkMap(ink, np.full((1, 1), 255, np.float32), 1, is_dark=True, noise=0.0, core=1.0)
+    _, found = find_pieces(ink_map, (ink > 0).astype(np.uint8))
+    assert len(found) == MOST_PIECES
+    assert max(found, key=lambda piece: piece.area_px).height >= 40
