@@ -9,7 +9,7 @@ import numpy as np
 
 from worker.vision.ink import MIN_CONTRAST, InkMap, Mask, quantile
 from worker.vision.pieces import Labels, Piece, Sizes, find_pieces, floor_of, link_of, usual_of, usual_size
-from worker.vision.rulings import LONGER, drawn_lines, ruled_lines
+from worker.vision.rulings import LONGER, drawn_lines, may_be_ruled, ruled_lines
 
 EMPTY_RULING_SHARE = 0.25  # thin lines alone never cover more of a page
 LEAST_LINE_PX = 60  # what is shorter is told from a stroke by nothing
@@ -30,7 +30,7 @@ def clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
     """The ink map and its mask without scan edges and ruled lines, core and noise measured anew."""
     mask = (ink_map.ink > link_of(ink_map)).astype(np.uint8)
     alien = _scan_edges(ink_map)
-    lines = _ruled_lines(ink_map)
+    lines = _ruled_lines(ink_map, mask)
     if lines is not None:
         lines |= _remnants(mask & (1 - lines), lines)
         alien = lines if alien is None else alien | lines
@@ -198,9 +198,17 @@ def _scan_edges(ink_map: InkMap) -> Mask | None:
     return np.asarray(cv2.dilate(found[labels], np.ones((5, 5), np.uint8)), np.uint8)
 
 
-def _ruled_lines(ink_map: InkMap) -> Mask | None:
-    """Ruled lines and frames, with their soft edges, without the strokes that cross them."""
-    return ruled_lines(_solid(ink_map))
+def _ruled_lines(ink_map: InkMap, mask: Mask) -> Mask | None:
+    """Ruled lines and frames, with their soft edges, without the strokes that cross them.
+
+    In what is solid first; then in the `mask`, where the streaks of a scanner show that are fainter.
+    """
+    solid = ruled_lines(_solid(ink_map))
+    rest = mask if solid is None else mask & (1 - solid)
+    faint = ruled_lines(rest) if may_be_ruled(rest) else None
+    if solid is None or faint is None:
+        return faint if solid is None else solid
+    return solid | faint
 
 
 def _solid(ink_map: InkMap) -> Mask:

@@ -21,6 +21,9 @@ Mask = npt.NDArray[np.uint8]  # 0 or 1
 WORK_SIDE_PX = 1000  # pages are analysed at about this size at most; tiles are cut from the full page
 GROUND_SIDE_PX = 96  # the ground is smooth: it is estimated on a picture of about this size
 MIN_CONTRAST = 8 / 255  # less than this between ink and ground is no ink that a person would see
+DARKEST = 0.9995  # of the page is lighter than its ink: where little is written a shadow may cover more
+LEAST_IN_SHADE = 0.06  # of contrast: fainter is what no ground follows of a stain or a shadow
+SHADE, LEAST_SHADED = 0.08, 0.01  # the contrast of a shadow, and the share of the page that it covers
 QUANTUM = 1.5 / 255  # grey levels are whole numbers: a difference of one is no ink
 
 
@@ -61,11 +64,15 @@ def find_ink(page: Page) -> InkMap:
         is_dark = _ink_is_dark(small)
     ground = _ground(small if is_dark else 255 - small)
     ink = contrast(work if is_dark else 255 - work, ground)
+    least = 0.0
     if _is_uneven(ink, ground):
+        least = LEAST_IN_SHADE
         finer = _shrink_to(work, 4 * GROUND_SIDE_PX)
         ground = _fine_ground(finer if is_dark else 255 - finer)
         ink = contrast(work if is_dark else 255 - work, ground)
     core = _core(ink)
+    if core < least:
+        core = 0.0
     return InkMap(ink, ground, step, is_dark, _noise_of(ink, core), core)
 
 
@@ -237,14 +244,18 @@ def _is_uneven(ink: Float, ground: Float) -> bool:
 
     Shadows are fainter than ink; a broad patch as dark as ink is the stroke of a marker.
     """
-    if ground.size == 1 or min(ink.shape) < 200:
+    if min(ink.shape) < 200:
         return False
+    if ground.size == 1:  # most pages: quickly, whether anything is large and dark enough
+        sparse = ink[::8, ::8]
+        if np.count_nonzero(sparse > SHADE) < LEAST_SHADED * sparse.size:
+            return False
     coarse = np.asarray(cv2.resize(ink, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), np.float32)
-    darkest = quantile(coarse, 0.995)
-    level = max(0.08, 0.25 * darkest)
+    darkest = quantile(coarse, DARKEST)
+    level = max(SHADE, 0.25 * darkest)
     faint = ((coarse > level) & (coarse < 0.7 * darkest)).astype(np.uint8)
     patches = cv2.morphologyEx(faint, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
-    return float(patches.mean()) > 0.01
+    return float(patches.mean()) > LEAST_SHADED
 
 
 def _core(ink: Float) -> float:

@@ -24,6 +24,7 @@ COVERED_ACROSS = 0.5  # of the columns, for a line from border to border of any 
 STRIP = 1.8  # a page so many times as wide as high holds a line of writing
 REACH = 0.02  # of the width: how near to a border a line must come to reach it
 MAX_LINES = 64
+STRIPS, FILLED = 24, 0.5  # of a page, and how much of a row of one a ruling fills
 SQUARE = 0.04  # how far the sides of a frame may lean
 WITHOUT_GAPS = 0.85  # of its columns: where a drawn line shows
 LONGER = 4.0  # times the usual size of a sign: no stroke of one is so long
@@ -37,6 +38,25 @@ class _Line:
     slope: float
     left: int
     right: int
+
+
+def may_be_ruled(mask: Mask) -> bool:
+    """Whether a line from border to border may be in `mask` (0 or 1): quickly, for paper whose grain is in it, too.
+
+    Cut across, a ruling fills a row of most strips of the page, however it slopes; grain and writing do not.
+    """
+    if min(mask.shape) < LEAST_SIDE_PX:
+        return False
+    for lying in (mask, mask.T):
+        height, width = lying.shape
+        if not _spans(lying, max(1, width // 100) + 1 + BRIDGE_PX // 2):
+            continue
+        strips = min(STRIPS, width // 8)
+        whole = np.ascontiguousarray(lying[:, : width // strips * strips])
+        filled = cv2.resize(whole * np.uint8(255), (strips, height), interpolation=cv2.INTER_AREA)
+        if np.count_nonzero(filled.max(axis=0) >= FILLED * 255) >= COVERED_ACROSS * strips:
+            return True
+    return False
 
 
 def ruled_lines(solid: Mask) -> Mask | None:

@@ -19,6 +19,7 @@ from worker.vision.normalization import tight_box
 from worker.vision.page import Box, Page
 from worker.vision.pieces import Labels, Piece, find_pieces, floor_of
 from worker.vision.strips import NO_FIELD, Field, field_of
+from worker.vision.surround import without_surround
 
 MAX_MARKS = 200  # a page of a thousand specks is no page of digits: the largest marks are enough to say so
 FINE_MARK_PX = 40  # marks lower than this at working resolution are cut from the full page
@@ -51,6 +52,7 @@ def find_marks(page: Page) -> list[Mark]:
 
 def find_writing(page: Page) -> Writing:
     """The marks of `page`, from the top left, and its field of ink; no marks where no ink is."""
+    page = without_surround(page)
     ink_map = find_ink(page)
     if ink_map.core < MIN_CONTRAST:
         return Writing([], NO_FIELD)

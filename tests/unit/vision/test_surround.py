@@ -1,0 +1,110 @@
+"""What lies around a page in its picture is painted over, and nothing that is written ever is."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from worker.vision.ink import find_ink
+from worker.vision.page import Grey, Page
+from worker.vision.segmentation import find_marks
+from worker.vision.surround import without_surround
+
+PAPER, INK = 236, 40
+
+
+def _written(text: str = "5", height: int = 220, width: int = 300, at: tuple[int, int] = (120, 140)) -> Grey:
+    grey = np.full((height, width), PAPER, np.uint8)
+    cv2.putText(grey, text, at, cv2.FONT_HERSHEY_SIMPLEX, 3, INK, 7, cv2.LINE_AA)
+    return grey
+
+
+def _with_rim(grey: Grey, top: int, bottom: int, left: int, right: int, tone: int, seed: int = 1) -> Grey:
+    whole = cv2.copyMakeBorder(grey, top, bottom, left, right, cv2.BORDER_CONSTANT, value=tone)
+    noise = np.random.default_rng(seed).normal(0, 3, whole.shape)
+    return np.asarray(np.clip(whole + noise, 0, 255), np.uint8)
+
+
+@pytest.mark.parametrize("tone", [0, 20, 90, 150])
+@pytest.mark.parametrize("rim", [(8, 8, 8, 8), (30, 12, 40, 25), (0, 30, 0, 40), (25, 0, 30, 30)])
+def test_a_digit_on_a_page_with_a_dark_rim_is_found_where_it_is(
+    rim: tuple[int, int, int, int], tone: int
+) -> None:
+    grey = _written()
+    (alone,) = find_marks(Page(grey))
+    (mark,) = find_marks(Page(_with_rim(grey, *rim, tone)))
+    assert mark.box.x == pytest.approx(alone.box.x + rim[2], abs=3)
+    assert mark.box.y == pytest.approx(alone.box.y + rim[0], abs=3)
+    assert mark.box.width == pytest.approx(alone.box.width, abs=5)
+    assert mark.box.height == pytest.approx(alone.box.height, abs=5)
+
+
+def test_a_white_rim_about_a_dark_tile_is_no_paper() -> None:
+    page = without_surround(Page(_with_rim(255 - _written(), 20, 20, 20, 20, 250)))
+    assert not find_ink(page).is_dark
+    assert len(find_marks(page)) == 1
+
+
+def test_a_page_that_lies_askew_on_a_table_with_a_grain() -> None:
+    rng = np.random.default_rng(4)
+    grain = cv2.GaussianBlur(rng.normal(0, 1, (320, 420)).astype(np.float32), (0, 0), sigmaX=20, sigmaY=2)
+    table = 80 + 20 * grain / grain.std()
+    turn = cv2.getRotationMatrix2D((210, 160), 5, 1)
+    sheet = cv2.copyMakeBorder(_written(), 50, 50, 60, 60, cv2.BORDER_CONSTANT, value=0)
+    cover = cv2.copyMakeBorder(np.ones((220, 300), np.float32), 50, 50, 60, 60, cv2.BORDER_CONSTANT, value=0)
+    sheet, cover = cv2.warpAffine(sheet, turn, (420, 320)), cv2.warpAffine(cover, turn, (420, 320))
+    page = Page(np.clip(sheet * cover + table * (1 - cover), 0, 255).astype(np.uint8))
+    (mark,) = find_marks(page)
+    assert 50 < mark.box.height < 110
+
+
+def test_a_digit_that_touches_the_rim_is_not_painted_over() -> None:
+    grey = _written(at=(120, 66))  # it begins at the very top of the sheet
+    page = Page(_with_rim(grey, 30, 30, 30, 30, 15))
+    painted = without_surround(page)
+    assert painted is not page
+    ink = (page.grey < 120) & (np.pad(grey, 30, constant_values=255) < 120)
+    assert (painted.grey[ink] < 140).mean() > 0.85
+
+
+@pytest.mark.parametrize(
+    "grey",
+    [
+        _written(),
+        255 - _written(),
+        np.full((200, 200), 17, np.uint8),
+        _with_rim(np.full((200, 200), PAPER, np.uint8), 20, 20, 20, 20, 20),  # nothing is written there
+        _with_rim(_written(), 0, 0, 60, 0, 130),  # one side: it may be a shadow, or the bar of a 7
+    ],
+    ids=["plain", "light on dark", "one tone", "blank", "one side"],
+)
+def test_other_pages_stay_as_they_are(grey: Grey) -> None:
+    page = Page(grey)
+    assert without_surround(page) is page
+
+
+def test_what_is_written_in_a_shadow_with_straight_edges_stays() -> None:
+    grey = _written(height=400, width=500, at=(380, 330))
+    cv2.putText(grey, "7", (60, 150), cv2.FONT_HERSHEY_SIMPLEX, 3, INK, 7, cv2.LINE_AA)
+    light = np.ones(grey.shape)
+    light[:, 330:] = light[240:] = 0.5
+    page = Page((grey * light).astype(np.uint8))
+    assert without_surround(page) is page
+
+
+@pytest.mark.parametrize("digit", "0123456789")
+@pytest.mark.parametrize("thickness", [6, 16, 26])
+def test_a_digit_cut_tightly_is_no_page_with_a_rim(digit: str, thickness: int) -> None:
+    grey = _written(digit, 300, 300, (90, 200))
+    cv2.putText(grey, digit, (90, 200), cv2.FONT_HERSHEY_SIMPLEX, 5, INK, thickness, cv2.LINE_AA)
+    ys, xs = np.nonzero(grey < 128)
+    page = Page(np.ascontiguousarray(grey[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]))
+    assert without_surround(page) is page
+
+
+def test_a_vignette_is_no_surround() -> None:
+    y, x = np.mgrid[-1:1:300j, -1:1:400j]
+    light = np.clip(1.1 - 0.7 * (x**2 + y**2) / 2, 0, 1)
+    page = Page((_written(height=300, width=400) * light).astype(np.uint8))
+    assert without_surround(page) is page

@@ -1,0 +1,142 @@
+"""What lies around a page in its picture: the dark lid of a scanner, a table, a white rim about a dark tile.
+
+Left as it is, it would be taken for the paper, or for most of the ink. It is painted over in the tone of the page.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from worker.vision.ink import Float, Mask, shrink
+from worker.vision.page import Grey, Page
+
+LEAST_SIDE_PX = 64  # what is smaller shows a digit and no page
+SIDE_PX = 200  # a surround is sought at about this size
+LEAST_STEP = 40  # grey levels between a page and what is around it
+ALONG = 0.95  # of a side: what lies around a page follows all of it
+SIDES = 2  # at least: a bar of a digit that is cut tightly may follow one
+DEEPEST = 0.4  # of the page's width or height
+STRAIGHT, WAVERS = (
+    0.85,
+    0.02,
+)  # of the columns in which its edge is as near to a line, in heights: the rest is touched
+SHARP = 0.6  # of the step, within a few pixels: a shadow that fades has digits in it
+BLACK = 0.45  # of the page's own tone: no paper is so dark, not even in a shadow
+EVEN = (
+    0.995,
+    0.3,
+)  # of what is painted over else differs by no more of the step from its tone: nothing is written there
+LEFT = 0.3  # of the step: what stands out so much on the page beside it is written there
+
+Depths = npt.NDArray[np.int64]
+
+
+def without_surround(page: Page) -> Page:
+    """`page` with what lies around the paper painted in the tone of the paper; itself where nothing does.
+
+    Straight bands of another tone along two sides at least, with a sharp edge, in which nothing is written.
+    """
+    if min(page.width, page.height) < LEAST_SIDE_PX or not _may_have_one(page.grey):
+        return page
+    step = max(1, max(page.width, page.height) // SIDE_PX)
+    small = shrink(page.grey, step)
+    bands = _bands(small)
+    if bands is None:
+        return page
+    tone = _tone_beside(small, bands)
+    size = (page.width, page.height)
+    covered = cv2.resize(bands, size, interpolation=cv2.INTER_NEAREST) > 0
+    painted = np.asarray(cv2.resize(tone, size, interpolation=cv2.INTER_LINEAR))
+    return Page(np.where(covered, np.rint(painted), page.grey).astype(np.uint8))
+
+
+def _may_have_one(grey: Grey) -> bool:
+    """Whether the middles of two borders at least differ from the page: on most pages none does."""
+    height, width = grey.shape
+    inner = np.s_[
+        height // 4 : -height // 4 : max(1, height // 64), width // 4 : -width // 4 : max(1, width // 64)
+    ]
+    level = _middle(grey[inner])
+    borders = (grey[0], grey[-1], grey[:, 0], grey[:, -1])
+    tones = [_middle(border[:: max(1, border.size // 64)]) for border in borders]
+    return sum(abs(tone - level) >= LEAST_STEP for tone in tones) >= SIDES
+
+
+def _middle(greys: Grey) -> int:
+    """The median, near enough, of a few grey levels: NumPy's takes ten times as long."""
+    half = greys.size // 2
+    return int(np.partition(greys.ravel(), half)[half])
+
+
+def _bands(small: Grey) -> Mask | None:
+    """The pixels (1) that lie around the page; None where no surround is told from what is written."""
+    calm = np.asarray(cv2.medianBlur(small, 5), np.uint8)  # a table has a grain
+    height, width = small.shape
+    inner = small[height // 4 : -height // 4, width // 4 : -width // 4]
+    level = float(np.median(inner))
+    tone = float(np.median(np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]])))
+    contrast = abs(tone - level)
+    if contrast < LEAST_STEP:
+        return None
+    is_near = np.abs(calm.astype(np.int16) - tone) < 0.5 * contrast
+    found, sides = np.zeros(small.shape, np.bool_), 0
+    for turns in range(4):
+        depths = _depths(np.rot90(is_near, turns), np.rot90(calm, turns), contrast)
+        if depths is not None:
+            sides += 1
+            found |= np.rot90(np.arange(is_near.shape[turns % 2])[:, None] < depths, -turns)
+    if sides < SIDES or found.mean() > 1 - (1 - DEEPEST) ** 2:
+        return None
+    # The soft edge has neither tone: it is painted over, too.
+    bands = cv2.dilate(found.astype(np.uint8), np.ones((5, 5), np.uint8))
+    if not tone < BLACK * level:  # then it may be paper in a shadow, or a page of another tone
+        within = cv2.erode(found.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        if np.mean(np.abs(small[within] - tone) < EVEN[1] * contrast) < EVEN[0]:
+            return None
+    stands_out = np.abs(small[bands == 0] - level) > LEFT * contrast
+    return np.asarray(bands, np.uint8) if np.count_nonzero(stands_out) >= 4 else None
+
+
+def _depths(is_near: npt.NDArray[np.bool_], small: Grey, contrast: float) -> Depths | None:
+    """How deep a band of another tone reaches from the first row, for each column; None where there is no such band."""
+    height, width = is_near.shape
+    runs = np.minimum.accumulate(is_near, axis=0).sum(axis=0)
+    if float((runs > 0).mean()) < ALONG:
+        return None
+    # At its ends it meets the bands of the other sides; what is darker there than the page may be a digit that touches.
+    between = runs[runs < DEEPEST * height]
+    if between.size < (1 - DEEPEST) * width:
+        return None
+    usual = _line_through(runs, runs < DEEPEST * height)
+    off = np.abs(runs - usual)[runs < DEEPEST * height]
+    if float((off <= max(2.0, WAVERS * height)).mean()) < STRAIGHT:
+        return None
+    depths = np.maximum(np.rint(usual), 0).astype(np.int64)
+    columns = np.flatnonzero(runs < DEEPEST * height)
+    last = small.shape[0] - 1
+    before = small[np.maximum(depths[columns] - 2, 0), columns].astype(np.int16)
+    after = small[np.minimum(depths[columns] + 2, last), columns].astype(np.int16)
+    is_sharp = float(np.median(np.abs(after - before))) >= SHARP * contrast
+    return depths if is_sharp else None
+
+
+def _line_through(runs: Depths, usable: npt.NDArray[np.bool_]) -> Float:
+    """The straight edge of a band, robust against digits that touch it: a line through medians of its thirds."""
+    columns = np.flatnonzero(usable)
+    thirds = np.array_split(columns, 3)
+    at = np.array([float(part.mean()) for part in thirds])
+    depth = np.array([float(np.median(runs[part])) for part in thirds])
+    slope, start = np.polyfit(at, depth, 1)
+    return np.asarray(start + slope * np.arange(len(runs)), np.float32)
+
+
+def _tone_beside(small: Grey, bands: Mask) -> Float:
+    """The tone of the page, carried on into what lies around it; float32 in grey levels, of the size of `small`."""
+    calm = cv2.medianBlur(small, 9).astype(np.float32)
+    keep = (cv2.dilate(bands, np.ones((9, 9), np.uint8)) == 0).astype(np.float32)
+    level = float(np.median(calm[keep > 0])) if keep.any() else float(np.median(calm))
+    sigma = max(small.shape) / 8
+    weight = cv2.GaussianBlur(keep, (0, 0), sigma) + 1e-3
+    return np.asarray((cv2.GaussianBlur(calm * keep, (0, 0), sigma) + 1e-3 * level) / weight, np.float32)
