@@ -246,9 +246,9 @@ def _is_uneven(ink: Float, ground: Float) -> bool:
     """
     if min(ink.shape) < 200:
         return False
-    if ground.size == 1:  # most pages: quickly, whether anything is large and dark enough
-        sparse = ink[::8, ::8]
-        if np.count_nonzero(sparse > SHADE) < LEAST_SHADED * sparse.size:
+    if ground.size == 1:  # most pages: quickly, whether anything is broad and dark enough
+        sparse = cv2.erode(np.ascontiguousarray(ink[::8, ::8]), np.ones((3, 3), np.uint8))
+        if np.count_nonzero(sparse > SHADE) < LEAST_SHADED / 4 * sparse.size:
             return False
     coarse = np.asarray(cv2.resize(ink, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), np.float32)
     darkest = quantile(coarse, DARKEST)

@@ -24,7 +24,7 @@ COVERED_ACROSS = 0.5  # of the columns, for a line from border to border of any 
 STRIP = 1.8  # a page so many times as wide as high holds a line of writing
 REACH = 0.02  # of the width: how near to a border a line must come to reach it
 MAX_LINES = 64
-STRIPS, FILLED = 24, 0.5  # of a page, and how much of a row of one a ruling fills
+STRIPS, STRIPPED = 24, 0.8  # of a page, and in how many of them a ruling shows
 SQUARE = 0.04  # how far the sides of a frame may lean
 WITHOUT_GAPS = 0.85  # of its columns: where a drawn line shows
 LONGER = 4.0  # times the usual size of a sign: no stroke of one is so long
@@ -47,14 +47,17 @@ def may_be_ruled(mask: Mask) -> bool:
     """
     if min(mask.shape) < LEAST_SIDE_PX:
         return False
-    for lying in (mask, mask.T):
-        height, width = lying.shape
-        if not _spans(lying, max(1, width // 100) + 1 + BRIDGE_PX // 2):
+    height, width = mask.shape
+    for is_level, across, along in ((True, height, width), (False, width, height)):
+        lying = mask if is_level else mask.T
+        if not _spans(lying, max(1, along // 100) + 1 + BRIDGE_PX // 2):
             continue
-        strips = min(STRIPS, width // 8)
-        whole = np.ascontiguousarray(lying[:, : width // strips * strips])
-        filled = cv2.resize(whole * np.uint8(255), (strips, height), interpolation=cv2.INTER_AREA)
-        if np.count_nonzero(filled.max(axis=0) >= FILLED * 255) >= COVERED_ACROSS * strips:
+        strips = min(STRIPS, along // 8)
+        part = mask[:, : along // strips * strips] if is_level else mask[: along // strips * strips]
+        # Rounded to 0 or 1: whether a strip is filled by half there.
+        size = (strips, across) if is_level else (across, strips)
+        filled = cv2.resize(part, size, interpolation=cv2.INTER_AREA).any(axis=0 if is_level else 1)
+        if np.count_nonzero(filled) >= STRIPPED * strips:
             return True
     return False
 

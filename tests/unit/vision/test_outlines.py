@@ -1,0 +1,90 @@
+"""Digits drawn as outlines are filled; digits, frames and shapes drawn with one stroke stay as they are."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from worker.training.pen import draw_strokes, render, sample_style
+from worker.vision.ink import Float, find_ink
+from worker.vision.normalization import NormalizerSettings
+from worker.vision.outlines import with_filled_outlines
+from worker.vision.page import Grey, Page
+from worker.vision.pieces import find_pieces, link_of
+from worker.vision.segmentation import find_marks
+from worker.vision.sheet import sheet_of
+
+
+def _solid(digit: str) -> Grey:
+    grey = np.full((240, 200), 235, np.uint8)
+    cv2.putText(grey, digit, (50, 180), cv2.FONT_HERSHEY_SIMPLEX, 5, 40, 17, cv2.LINE_AA)
+    return grey
+
+
+def _outlined(digit: str) -> Grey:
+    dark = (_solid(digit) < 128).astype(np.uint8)
+    line = cv2.dilate(dark, np.ones((3, 3), np.uint8)) - cv2.erode(dark, np.ones((3, 3), np.uint8))
+    return np.where(line > 0, 40, 235).astype(np.uint8)
+
+
+def _filled_ink(grey: Grey) -> Float | None:
+    ink_map = find_ink(Page(grey))
+    labels, pieces = find_pieces(ink_map, (ink_map.ink > link_of(ink_map)).astype(np.uint8))
+    filled = with_filled_outlines(ink_map, labels, pieces)
+    return None if filled is None else filled.ink
+
+
+@pytest.mark.parametrize("digit", "23456789")
+def test_an_outlined_digit_is_seen_as_the_digit_that_it_outlines(digit: str) -> None:
+    settings = NormalizerSettings()
+    (solid,) = sheet_of(Page(_solid(digit)), settings).tiles
+    (outlined,) = sheet_of(Page(_outlined(digit)), settings).tiles
+    assert np.abs(solid.pixels - outlined.pixels).mean() < 0.1
+
+
+@pytest.mark.parametrize("digit", "0123456789")
+def test_a_digit_in_one_stroke_stays_as_it_is(digit: str) -> None:
+    assert _filled_ink(_solid(digit)) is None
+
+
+@pytest.mark.parametrize("digit", range(10))
+@pytest.mark.parametrize("pen_px", [2.5, 6.0, 12.0])
+def test_written_digits_stay_as_they_are(digit: int, pen_px: float) -> None:
+    rng = np.random.default_rng([digit, round(10 * pen_px)])
+    for _ in range(12):
+        cover = np.pad(render(draw_strokes(digit, rng, style=sample_style(rng)), 110.0, pen_px), 12)
+        assert _filled_ink(np.asarray(235 - 190 * cover, np.uint8)) is None
+
+
+@pytest.mark.parametrize("thickness", [2, 4])
+def test_a_frame_that_its_digit_touches_is_no_outline(thickness: int) -> None:
+    grey = np.full((240, 220), 235, np.uint8)
+    cv2.rectangle(grey, (30, 30), (190, 210), 40, thickness, cv2.LINE_AA)
+    cv2.putText(grey, "5", (70, 208), cv2.FONT_HERSHEY_SIMPLEX, 5, 40, 8, cv2.LINE_AA)
+    assert _filled_ink(grey) is None
+
+
+def test_a_nought_with_a_dot_in_it_and_one_nought_in_another_stay() -> None:
+    grey = np.full((240, 200), 235, np.uint8)
+    cv2.ellipse(grey, (100, 120), (50, 80), 0, 0, 360, 40, 5, cv2.LINE_AA)
+    cv2.circle(grey, (100, 120), 8, 40, -1)
+    assert _filled_ink(grey) is None
+    cv2.ellipse(grey, (100, 120), (25, 45), 0, 0, 360, 40, 5, cv2.LINE_AA)
+    assert _filled_ink(grey) is None
+
+
+def test_a_digit_in_a_drawn_shape_stays() -> None:
+    grey = np.full((400, 400), 235, np.uint8)
+    sides = np.array([[200, 20], [250, 200], [380, 370], [200, 340], [20, 370], [150, 200]])
+    cv2.polylines(grey, [sides], isClosed=True, color=40, thickness=4, lineType=cv2.LINE_AA)
+    cv2.putText(grey, "6", (170, 300), cv2.FONT_HERSHEY_SIMPLEX, 3, 40, 5, cv2.LINE_AA)
+    assert _filled_ink(grey) is None
+
+
+def test_noughts_side_by_side_are_two_marks_still() -> None:
+    grey = np.full((200, 300), 235, np.uint8)
+    for x in (90, 200):
+        cv2.ellipse(grey, (x, 100), (40, 60), 0, 0, 360, 40, 5, cv2.LINE_AA)
+    assert _filled_ink(grey) is None
+    assert len(find_marks(Page(grey))) == 2

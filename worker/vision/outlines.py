@@ -1,0 +1,150 @@
+"""Digits drawn as outlines, as in a headline or a colouring book: filled, so that what is read is the digit.
+
+Read as they are, most are nothing that the model knows, and an outlined 6 is a nought with a dot in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from worker.vision.ink import InkMap, Mask
+from worker.vision.pieces import Labels, Piece
+
+LEAST_PX = 40  # in a smaller sign outline and hollow are not told apart
+MOST_PIECES = 200  # on a page that is looked at for them
+WIDEST = 1.4  # heights: what is wider is no single digit
+DENSEST = 0.6  # of its box: an outline leaves most of it white
+HOLLOW = 0.4  # times the ink: what an outline encloses at least
+ONE = 0.95  # of what is enclosed hangs together: an 8 encloses two parts
+AROUND = 0.85  # of the ink lies around what is enclosed: no tail, no bar
+CONCAVE = 0.82, 0.9  # of its hull, without and with an eye: what noughts and loops enclose fills more
+FRAME = 0.92  # of its hull: what the outer edge holds fills less, or it is a frame, which a digit may touch
+WAISTED = 0.96  # the same for an 8, which has two rings in it
+EYE, STACKED = 0.01, 0.2  # of what is enclosed, and of the height: how large its rings are, and how far apart
+
+Contour = npt.NDArray[np.int32]  # points along an edge, as OpenCV has them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outline:
+    """Where an outlined digit lies, which of its pixels are within its strokes, and which in its eyes (0 or 1)."""
+
+    window: tuple[slice, slice]
+    body: Mask
+    eyes: Mask
+
+
+def with_filled_outlines(ink_map: InkMap, labels: Labels, pieces: list[Piece]) -> InkMap | None:
+    """The ink map with outlined digits filled; None where there are none."""
+    if len(pieces) > MOST_PIECES:
+        return None
+    found = [outline for piece in pieces if (outline := _outline(piece, labels, pieces)) is not None]
+    if not found:
+        return None
+    ink = ink_map.ink.copy()
+    for outline in found:
+        window = ink[outline.window]
+        np.maximum(window, outline.body * np.float32(ink_map.core), out=window)
+        window[outline.eyes > 0] = 0.0
+    return replace(ink_map, ink=ink)
+
+
+def _outline(piece: Piece, labels: Labels, pieces: list[Piece]) -> _Outline | None:
+    """The outline that a piece is; None where it is none.
+
+    It is one closed line around one hollow that has bays, as digits do; the hollow of a 6 or a 0 has none. In it there
+    are no more than two rings: the eyes of 4, 6, 8 and 9, whose outlines are lines of their own.
+    """
+    if (
+        piece.extent < LEAST_PX
+        or piece.width > WIDEST * piece.height
+        or piece.area_px > DENSEST * piece.width * piece.height
+    ):
+        return None
+    window = np.s_[piece.y : piece.bottom, piece.x : piece.right]
+    line = _room(labels[window] == piece.labels[0])
+    edges = _edges(line)
+    if edges is None:
+        return None
+    outer, inner = edges
+    hollow = _filled(line, [inner])
+    if not _surrounds(line, hollow):
+        return None
+    whole = _filled(line, [outer])
+    rings = [other for other in pieces if other is not piece and other.is_within(piece)]
+    if len(rings) > 2:
+        return None
+    eyes = np.zeros_like(whole)
+    for ring in rings:
+        own = _room(labels[window] == ring.labels[0])
+        within = _enclosed(own) & (1 - own)
+        if np.count_nonzero(within) < EYE * np.count_nonzero(hollow) or not _surrounds(own, within):
+            return None
+        eyes |= within
+    if len(rings) == 2 and abs(rings[0].y - rings[1].y) <= STACKED * piece.height:
+        return None
+    # Two eyes, one above the other, are those of an 8. Else it may be a frame with a digit in it, or touched by one.
+    if len(rings) < 2 and not (_has_bays(inner, CONCAVE[len(rings)]) and _has_bays(outer, FRAME)):
+        return None
+    core = np.s_[1:-1, 1:-1]
+    return _Outline(window, (whole & (1 - eyes))[core], eyes[core])
+
+
+def _room(own: npt.NDArray[np.bool_]) -> Mask:
+    return np.pad(own.astype(np.uint8), 1)
+
+
+def _edges(line: Mask) -> tuple[Contour, Contour] | None:
+    """The outer edge of a line and the edge of what it encloses; None where that is little, in parts, or without bays.
+
+    A frame that a digit in it touches encloses bays, too, but has none outside.
+    """
+    contours, tree = cv2.findContours(line, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    edges = [np.asarray(contour, np.int32) for contour in contours]
+    holes = [edge for edge, links in zip(edges, tree[0], strict=True) if links[3] >= 0]
+    if not holes:  # most digits
+        return None
+    areas = [cv2.contourArea(hole) for hole in holes]
+    largest = max(areas)
+    if largest < ONE * sum(areas) or largest < HOLLOW * cv2.countNonZero(line):
+        return None
+    inner = holes[areas.index(largest)]
+    outer = max(
+        (edge for edge, links in zip(edges, tree[0], strict=True) if links[3] < 0), key=cv2.contourArea
+    )
+    return (outer, inner) if _has_bays(inner, WAISTED) and _has_bays(outer, WAISTED) else None
+
+
+def _surrounds(line: Mask, hollow: Mask) -> bool:
+    """Whether nearly all of a line runs around what it encloses: a 6 has a tail."""
+    reach = np.ones((2 * round(_thickness(line)) + 3,) * 2, np.uint8)
+    around = np.asarray(cv2.dilate(hollow, reach), np.uint8)
+    return cv2.countNonZero(line & around) >= AROUND * cv2.countNonZero(line)
+
+
+def _has_bays(edge: Contour, most: float) -> bool:
+    """Whether what lies within an edge fills at most so much of its convex hull."""
+    return cv2.contourArea(edge) <= most * cv2.contourArea(cv2.convexHull(edge))
+
+
+def _enclosed(line: Mask) -> Mask:
+    """All that the outermost lines enclose, they themselves too."""
+    contours, _ = cv2.findContours(line, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return _filled(line, [np.asarray(contour, np.int32) for contour in contours])
+
+
+def _filled(like: Mask, contours: list[Contour]) -> Mask:
+    filled = np.zeros_like(like)
+    cv2.drawContours(filled, contours, -1, 1, cv2.FILLED)
+    return filled
+
+
+def _thickness(line: Mask) -> float:
+    """How thick a line is, in pixels: its area by its length, which is half of all its edges."""
+    contours, _ = cv2.findContours(line, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    length = sum(cv2.arcLength(contour, closed=True) for contour in contours) / 2
+    return float(cv2.countNonZero(line)) / max(length, 1.0)
