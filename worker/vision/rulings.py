@@ -43,9 +43,10 @@ class _Line:
 def may_be_ruled(mask: Mask) -> bool:
     """Whether a line from border to border may be in `mask` (0 or 1): quickly, for paper whose grain is in it, too.
 
-    Cut across, a ruling fills a row of most strips of the page, however it slopes; grain and writing do not.
+    Cut across, a ruling fills a row of most strips of the page, however it slopes; grain and writing do not. Not where
+    the page is no more than a line of writing: on the printed pattern of a cheque its digits would lose their feet.
     """
-    if min(mask.shape) < LEAST_SIDE_PX:
+    if min(mask.shape) < LEAST_SIDE_PX or max(mask.shape) >= STRIP * min(mask.shape):
         return False
     height, width = mask.shape
     for is_level, across, along in ((True, height, width), (False, width, height)):

@@ -227,6 +227,43 @@ def test_a_bar_four_times_as_long_as_crumbs_is_a_digit() -> None:
     assert any(mark.box.height > 200 for mark in _marks(page))
 
 
+@pytest.mark.parametrize("depth", [25, 60, 90])
+@pytest.mark.parametrize("column", [20, 105, 200])
+def test_a_faint_streak_of_the_scanner_is_left_out(column: int, depth: int) -> None:
+    clean = _page(ground=240, ink=40, size=(240, 260))
+    page = clean.copy()
+    page[:, column] = np.maximum(page[:, column].astype(np.int16) - depth, 30).astype(np.uint8)
+    (alone,), (mark,) = _marks(clean), _marks(page)
+    assert _close_to(mark.box, alone.box, 3)
+
+
+def test_faint_rulings_askew_are_left_out() -> None:
+    ruled = np.zeros((340, 340), np.float32)
+    ruled[20::36] = 1
+    askew = cv2.warpAffine(ruled, cv2.getRotationMatrix2D((170, 170), 2, 1), (340, 340))[40:280, 40:300]
+    clean = _page(ground=240, ink=40, size=(240, 260))
+    page = np.asarray(np.clip(clean - 30 * askew * (clean > 140), 0, 255), np.uint8)
+    (alone,), (mark,) = _marks(clean), _marks(page)
+    assert _close_to(mark.box, alone.box, 4)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.8])
+@pytest.mark.parametrize("soft_px", [1, 8])
+def test_a_shadow_with_an_edge_across_the_page_is_no_ink(soft_px: int, share: float) -> None:
+    page = _page(ground=236, ink=40, size=(400, 520))
+    (alone,) = _marks(page)
+    light = np.ones(page.shape, np.float32)
+    light[:, 300:] = share
+    (mark,) = _marks(np.asarray(page * cv2.GaussianBlur(light, (0, 0), soft_px), np.uint8))
+    assert _close_to(mark.box, alone.box, 4)
+
+
+def test_the_remainder_of_a_soft_stain_is_no_ink() -> None:
+    stain = np.zeros((440, 480), np.float32)
+    cv2.ellipse(stain, (160, 330), (30, 90), 25, 0, 360, 1.0, -1)
+    assert _marks(np.asarray(236 - 70 * cv2.GaussianBlur(stain, (0, 0), 24), np.uint8)) == []
+
+
 def test_a_dark_scan_edge_is_left_out() -> None:
     page = _page(240, 60)
     page[:, :7] = 20
