@@ -14,6 +14,8 @@ import pytest
 from tests.acceptance.conftest import ROOT, png, write_config
 from tests.worlds import World, break_and_mend, needs_mounts, played
 
+QUICK = "engine: litert"  # the same worker, but for three seconds of importing TensorFlow
+
 FULL_DISK = """
 mount -t tmpfs -o size=400k tmpfs outbox
 dd if=/dev/zero of=outbox/filler bs=1k count=392 2>/dev/null
@@ -31,7 +33,7 @@ cp -r outbox result
 
 @needs_mounts
 def test_a_full_disk_pauses_the_worker_and_blames_nobody(folders: Path) -> None:
-    write_config(folders)
+    write_config(folders, QUICK)
     for digit in range(10):
         (folders / "inbox" / f"{digit}.png").write_bytes(png(digit, height_px=24))
     played(FULL_DISK, folders, "-m", "worker")
@@ -92,7 +94,7 @@ def test_a_broken_world_is_waited_for_and_work_resumes_in_30_s(folders: Path, br
     world = BROKEN_WORLDS[broken]
     if "mkfs" in world.prepare and not (shutil.which("mkfs.ext4") and Path("/dev/loop-control").exists()):
         pytest.skip("needs mkfs.ext4 and loop devices")
-    write_config(folders, "rescan_s: 2")
+    write_config(folders, QUICK, "rescan_s: 2")
     break_and_mend(
         folders, world, {f"{digit}.png": png(digit, height_px=24) for digit in range(10)}, "-m", "worker"
     )
@@ -101,7 +103,7 @@ def test_a_broken_world_is_waited_for_and_work_resumes_in_30_s(folders: Path, br
 def test_an_inbox_that_is_removed_and_made_again_is_served_again(folders: Path) -> None:
     from tests.acceptance.conftest import Worker, eventually
 
-    config = write_config(folders, "rescan_s: 2")
+    config = write_config(folders, QUICK, "rescan_s: 2")
     log = folders / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(

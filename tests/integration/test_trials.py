@@ -149,10 +149,10 @@ def test_a_child_that_is_killed_from_outside_convicts_nobody(court: Court, numbe
 
 
 def test_a_child_that_somebody_stops_convicts_nobody(tmp_path: Path) -> None:
-    court = Court(tmp_path, limit_s=6.0)
+    court = Court(tmp_path, limit_s=4.0)
     court.submit("waits.png", hostile.HANG)
     child = court.child()
-    time.sleep(3.0)  # until it reads
+    time.sleep(1.5)  # until it reads
     os.kill(child, signal.SIGSTOP)
     verdict = court.verdicts(1)["waits.png"]
     court.trials.close()
