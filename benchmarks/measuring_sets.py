@@ -32,9 +32,11 @@ from benchmarks.pieces import HALVES, draw_half, draw_two
 from benchmarks.rows import PENS, draw_rows
 from benchmarks.strings import DEEP, draw_string
 from benchmarks.strings import STYLES as STRING_STYLES
+from benchmarks.surroundings import STYLES as SURROUNDINGS
+from benchmarks.surroundings import draw_surrounded
 
 PAGES, NOTHING, PIECES_OF_A_KIND, STRINGS_OF_A_STYLE = 2000, 600, 1000, 300
-ROW_PAGES, FORMS, BAD_INPUTS = 60, 150, 50
+ROW_PAGES, FORMS, BAD_INPUTS, SURROUNDED = 60, 150, 50, 1600
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,11 @@ def plan_sets(
             "forms",
             capped(FORMS),
             lambda i, rng: draw_form(digits, FORM_STYLES[i % len(FORM_STYLES)], rng),
+        ),
+        MeasuringSet(
+            "surroundings",
+            capped(SURROUNDED),
+            lambda i, rng: draw_surrounded(digits, SURROUNDINGS[i % len(SURROUNDINGS)], rng),
         ),
         MeasuringSet(
             "bad-input",

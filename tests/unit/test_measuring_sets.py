@@ -21,6 +21,7 @@ from benchmarks import (
     pieces,
     rows,
     strings,
+    surroundings,
 )
 
 BENCHMARKS = Path(measuring_sets.__file__).parent
@@ -91,6 +92,7 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     assert folders == [
         "bad-input", "characters", "characters-without-look-alikes", "forms", "nothing-to-read", "pages-medium",
         "pages-mild", "pages-severe", "pieces", "rows", "strings", "strings-overlapping-deeply",
+        "surroundings",
     ]  # fmt: skip
     for folder in folders:
         with (tmp_path / folder / "labels.csv").open(newline="", encoding="utf-8") as file:
@@ -367,6 +369,19 @@ def test_a_form_holds_its_numbers_within_the_page(digits: ink.TestDigits, style:
             [grey[:12].ravel(), grey[-12:].ravel(), grey[:, :12].ravel(), grey[:, -12:].ravel()]
         )
         assert border.min() > 0.6 * np.median(border)  # nothing is written there, and no line reaches it
+
+
+@pytest.mark.parametrize("style", surroundings.STYLES)
+def test_what_surrounds_a_digit_leaves_its_ink_in_the_picture(digits: ink.TestDigits, style: str) -> None:
+    for seed in range(6):
+        picture = surroundings.draw_surrounded(digits, style, np.random.default_rng(seed))
+        again = surroundings.draw_surrounded(digits, style, np.random.default_rng(seed))
+        assert np.array_equal(picture.image, again.image)
+        assert picture.label in set("0123456789")
+        grey = picture.image if picture.image.ndim == 2 else picture.image.min(axis=2)
+        assert min(grey.shape) >= 100
+        inner = grey[grey.shape[0] // 8 : -grey.shape[0] // 8, grey.shape[1] // 8 : -grey.shape[1] // 8]
+        assert float(inner.max()) - float(inner.min()) > 60
 
 
 @pytest.mark.parametrize("pen", rows.PENS)

@@ -244,7 +244,7 @@ def _is_uneven(ink: Float, ground: Float) -> bool:
 
     Shadows are fainter than ink; a broad patch as dark as ink is the stroke of a marker.
     """
-    if min(ink.shape) < 200:
+    if min(ink.shape) < 120:
         return False
     if ground.size == 1:  # most pages: quickly, whether anything is broad and dark enough
         sparse = cv2.erode(np.ascontiguousarray(ink[::8, ::8]), np.ones((3, 3), np.uint8))
@@ -254,7 +254,9 @@ def _is_uneven(ink: Float, ground: Float) -> bool:
     darkest = quantile(coarse, DARKEST)
     level = max(SHADE, 0.25 * darkest)
     faint = ((coarse > level) & (coarse < 0.7 * darkest)).astype(np.uint8)
-    patches = cv2.morphologyEx(faint, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
+    # Where the light is even so far, a broad pen that is paler than another is no shadow: those are broader still.
+    broad = max(9, _odd(max(coarse.shape) / 7)) if ground.size == 1 else 9
+    patches = cv2.morphologyEx(faint, cv2.MORPH_OPEN, np.ones((broad, broad), np.uint8))
     return float(patches.mean()) > LEAST_SHADED
 
 

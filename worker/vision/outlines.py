@@ -24,6 +24,7 @@ AROUND = 0.85  # of the ink lies around what is enclosed: no tail, no bar
 CONCAVE = 0.82, 0.9  # of its hull, without and with an eye: what noughts and loops enclose fills more
 FRAME = 0.92  # of its hull: what the outer edge holds fills less, or it is a frame, which a digit may touch
 WAISTED = 0.96  # the same for an 8, which has two rings in it
+WAIST = 0.06  # of the width: how far bays reach in from both sides of what is an 8 in one loop
 EYE, STACKED = 0.01, 0.2  # of what is enclosed, and of the height: how large its rings are, and how far apart
 
 Contour = npt.NDArray[np.int32]  # points along an edge, as OpenCV has them
@@ -81,7 +82,7 @@ def _outline(piece: Piece, labels: Labels, pieces: list[Piece]) -> _Outline | No
     eyes = np.zeros_like(whole)
     for ring in rings:
         own = _room(labels[window] == ring.labels[0])
-        within = _enclosed(own) & (1 - own)
+        within = _one_hole(own)
         if np.count_nonzero(within) < EYE * np.count_nonzero(hollow) or not _surrounds(own, within):
             return None
         eyes |= within
@@ -89,6 +90,8 @@ def _outline(piece: Piece, labels: Labels, pieces: list[Piece]) -> _Outline | No
         return None
     # Two eyes, one above the other, are those of an 8. Else it may be a frame with a digit in it, or touched by one.
     if len(rings) < 2 and not (_has_bays(inner, CONCAVE[len(rings)]) and _has_bays(outer, FRAME)):
+        return None
+    if not rings and _has_waist(hollow):
         return None
     core = np.s_[1:-1, 1:-1]
     return _Outline(window, (whole & (1 - eyes))[core], eyes[core])
@@ -119,6 +122,23 @@ def _edges(line: Mask) -> tuple[Contour, Contour] | None:
     return (outer, inner) if _has_bays(inner, WAISTED) and _has_bays(outer, WAISTED) else None
 
 
+def _has_waist(hollow: Mask) -> bool:
+    """Whether it is narrower in its middle than above and below, from both sides: an 8 in one loop."""
+    rows = np.flatnonzero(hollow.any(axis=1))
+    left = hollow[rows].argmax(axis=1)
+    right = hollow.shape[1] - 1 - hollow[rows][:, ::-1].argmax(axis=1)
+    third = len(rows) // 3
+    if third == 0:
+        return False
+    middle = slice(third, len(rows) - third)
+    waist = third + int((right - left)[middle].argmin())
+    bay = WAIST * hollow.shape[1]
+    return bool(
+        left[waist] - max(left[:waist].min(), left[waist:].min()) > bay
+        and min(right[:waist].max(), right[waist:].max()) - right[waist] > bay
+    )
+
+
 def _surrounds(line: Mask, hollow: Mask) -> bool:
     """Whether nearly all of a line runs around what it encloses: a 6 has a tail."""
     reach = np.ones((2 * round(_thickness(line)) + 3,) * 2, np.uint8)
@@ -131,10 +151,16 @@ def _has_bays(edge: Contour, most: float) -> bool:
     return cv2.contourArea(edge) <= most * cv2.contourArea(cv2.convexHull(edge))
 
 
-def _enclosed(line: Mask) -> Mask:
-    """All that the outermost lines enclose, they themselves too."""
-    contours, _ = cv2.findContours(line, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return _filled(line, [np.asarray(contour, np.int32) for contour in contours])
+def _one_hole(line: Mask) -> Mask:
+    """What a ring encloses; nothing where that is in two parts, as in an 8."""
+    contours, tree = cv2.findContours(line, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    holes = [
+        np.asarray(edge, np.int32) for edge, links in zip(contours, tree[0], strict=True) if links[3] >= 0
+    ]
+    areas = [cv2.contourArea(hole) for hole in holes]
+    if not holes or max(areas) < ONE * sum(areas):
+        return np.zeros_like(line)
+    return _filled(line, [holes[areas.index(max(areas))]]) & (1 - line)
 
 
 def _filled(like: Mask, contours: list[Contour]) -> Mask:

@@ -24,6 +24,7 @@ COVERED_ACROSS = 0.5  # of the columns, for a line from border to border of any 
 STRIP = 1.8  # a page so many times as wide as high holds a line of writing
 REACH = 0.02  # of the width: how near to a border a line must come to reach it
 MAX_LINES = 64
+FAINT_FROM_PX = 150  # a page, rather than what was cut from one
 STRIPS, STRIPPED = 24, 0.8  # of a page, and in how many of them a ruling shows
 SQUARE = 0.04  # how far the sides of a frame may lean
 WITHOUT_GAPS = 0.85  # of its columns: where a drawn line shows
@@ -44,9 +45,10 @@ def may_be_ruled(mask: Mask) -> bool:
     """Whether a line from border to border may be in `mask` (0 or 1): quickly, for paper whose grain is in it, too.
 
     Cut across, a ruling fills a row of most strips of the page, however it slopes; grain and writing do not. Not where
-    the page is no more than a line of writing: on the printed pattern of a cheque its digits would lose their feet.
+    the page is no more than a line of writing, or a digit: on the printed pattern of a cheque its digits would lose
+    their feet, and in a tight crop a faint 1 runs from border to border.
     """
-    if min(mask.shape) < LEAST_SIDE_PX or max(mask.shape) >= STRIP * min(mask.shape):
+    if min(mask.shape) < FAINT_FROM_PX or max(mask.shape) >= STRIP * min(mask.shape):
         return False
     height, width = mask.shape
     for is_level, across, along in ((True, height, width), (False, width, height)):

@@ -46,11 +46,14 @@ class Sheet:
         return [mark for line in self.lines for mark in line.marks]
 
     def sample(self, count: int) -> Sheet:
-        """The page with `count` of its marks, from all over it; as it is where it has no more."""
+        """The page with `count` of its marks, from all over it; as it is where it has no more.
+
+        Always the same ones, but not every so-manieth: that might be one column of a table.
+        """
         total = sum(len(line.marks) for line in self.lines)
         if total <= count:
             return self
-        chosen = {i * total // count for i in range(count)}
+        chosen = set(np.random.default_rng(total).choice(total, count, replace=False).tolist())
         lines, start = [], 0
         for line in self.lines:
             own = [i - start for i in range(start, start + len(line.marks)) if i in chosen]

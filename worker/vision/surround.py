@@ -17,6 +17,7 @@ SIDE_PX = 200  # a surround is sought at about this size
 LEAST_STEP = 40  # grey levels between a page and what is around it
 ALONG = 0.95  # of a side: what lies around a page follows all of it
 SIDES = 2  # at least: a bar of a digit that is cut tightly may follow one
+BESIDE = 0.1  # of any other side: the bars of a 5 follow two sides, and its stem half of a third
 DEEPEST = 0.4  # of the page's width or height
 STRAIGHT, WAVERS = (
     0.85,
@@ -28,6 +29,10 @@ EVEN = (
     0.995,
     0.3,
 )  # of what is painted over else differs by no more of the step from its tone: nothing is written there
+NIGHT = 40  # grey levels: on what is darker nobody writes with a dark pen
+WRITTEN = 0.4, 0.005  # of the step, and of the band: what stands out so much, and more of it than dust
+GRAIN = 5.0  # standard deviations: what stands out no more is the grain of a table
+LEAST_DEPTH_PX = 3  # thinner bands are ruled lines, frames, and the edges that `cleaning` knows
 LEFT = 0.3  # of the step: what stands out so much on the page beside it is written there
 
 Depths = npt.NDArray[np.int64]
@@ -81,22 +86,37 @@ def _bands(small: Grey) -> Mask | None:
     if contrast < LEAST_STEP:
         return None
     is_near = np.abs(calm.astype(np.int16) - tone) < 0.5 * contrast
-    found, sides = np.zeros(small.shape, np.bool_), 0
+    found, sides = np.zeros(small.shape, np.bool_), set[int]()
     for turns in range(4):
         depths = _depths(np.rot90(is_near, turns), np.rot90(calm, turns), contrast)
         if depths is not None:
-            sides += 1
+            sides.add(turns)
             found |= np.rot90(np.arange(is_near.shape[turns % 2])[:, None] < depths, -turns)
-    if sides < SIDES or found.mean() > 1 - (1 - DEEPEST) ** 2:
+    if len(sides) < SIDES or found.mean() > 1 - (1 - DEEPEST) ** 2:
+        return None
+    if any(np.mean(np.rot90(is_near & ~found, turns)[0]) > BESIDE for turns in {0, 1, 2, 3} - sides):
         return None
     # The soft edge has neither tone: it is painted over, too.
     bands = cv2.dilate(found.astype(np.uint8), np.ones((5, 5), np.uint8))
+    within = cv2.erode(found.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0  # clear of the edge
     if not tone < BLACK * level:  # then it may be paper in a shadow, or a page of another tone
-        within = cv2.erode(found.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         if np.mean(np.abs(small[within] - tone) < EVEN[1] * contrast) < EVEN[0]:
             return None
+    elif _is_written_on(calm[within], tone, contrast):
+        return None
     stands_out = np.abs(small[bands == 0] - level) > LEFT * contrast
     return np.asarray(bands, np.uint8) if np.count_nonzero(stands_out) >= 4 else None
+
+
+def _is_written_on(band: Grey, tone: float, contrast: float) -> bool:
+    """Whether something in a dark band stands out more than its grain does: a pen on it, or light print."""
+    if band.size == 0:
+        return False
+    off = band.astype(np.float32) - float(np.median(band))
+    grain = 1.4826 * float(np.median(np.abs(off)))  # a standard deviation, whatever stands out
+    lighter = off > max(WRITTEN[0] * contrast, GRAIN * grain)
+    darker = -off > max(WRITTEN[0] * tone, GRAIN * grain) if tone > NIGHT else np.zeros_like(lighter)
+    return bool(np.count_nonzero(lighter | darker) > WRITTEN[1] * band.size)
 
 
 def _depths(is_near: npt.NDArray[np.bool_], small: Grey, contrast: float) -> Depths | None:
@@ -108,6 +128,8 @@ def _depths(is_near: npt.NDArray[np.bool_], small: Grey, contrast: float) -> Dep
     # At its ends it meets the bands of the other sides; what is darker there than the page may be a digit that touches.
     between = runs[runs < DEEPEST * height]
     if between.size < (1 - DEEPEST) * width:
+        return None
+    if float(np.median(between)) < LEAST_DEPTH_PX:
         return None
     usual = _line_through(runs, runs < DEEPEST * height)
     off = np.abs(runs - usual)[runs < DEEPEST * height]

@@ -224,6 +224,20 @@ def test_a_few_digits_among_a_great_many_scraps_are_not_taken_for_a_page() -> No
     assert not verdict.is_read
 
 
+@pytest.mark.parametrize("columns", [5, 6, 8, 12, 16])
+def test_a_table_whose_first_column_holds_no_digits_is_no_storm(columns: int) -> None:
+    scrap = np.ones((70, 9), np.float32)
+    scrap[20:50, 3:6] = 0
+    rows = 24
+    marks = []
+    for row in range(rows):
+        marks.append(Mark(Box(10, 20 + 120 * row, 9, 70), scrap))
+        marks += _number(("27435209487435209" * 2)[: columns - 1], 60, 20 + 120 * row)
+    classifier = KnowsItsTiles()
+    (verdict,) = recognize([_sheet(marks, 1800, 3000)], classifier, KNOWLEDGE)
+    assert len(verdict.digits) >= rows * (columns - 1)
+
+
 def test_a_crowded_page_that_lies_is_turned_as_a_whole() -> None:
     rows = [_number("2743520948", 20, 20 + 120 * row) for row in range(12)]
     upright = _sheet([mark for row in rows for mark in row], 1200, 1500)

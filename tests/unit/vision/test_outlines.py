@@ -88,3 +88,23 @@ def test_noughts_side_by_side_are_two_marks_still() -> None:
         cv2.ellipse(grey, (x, 100), (40, 60), 0, 0, 360, 40, 5, cv2.LINE_AA)
     assert _filled_ink(grey) is None
     assert len(find_marks(Page(grey))) == 2
+
+
+def test_an_8_in_one_loop_that_never_crosses_stays() -> None:
+    grey = np.full((150, 100), 240, np.uint8)
+    t = np.linspace(0, 2 * np.pi, 200)
+    x = 50 + 22 * np.cos(t) * (1 - 0.6 * np.exp(-((np.sin(t) / 0.5) ** 2)))
+    loop = np.stack([x, 75 + 50 * np.sin(t)], 1).astype(np.int32)
+    cv2.polylines(grey, [loop], isClosed=True, color=30, thickness=3, lineType=cv2.LINE_AA)
+    assert _filled_ink(grey) is None
+
+
+def test_an_8_in_a_star_is_not_its_eye() -> None:
+    grey = np.full((400, 400), 235, np.uint8)
+    turns = np.arange(10) * np.pi / 5
+    radii = np.where(np.arange(10) % 2, 90, 185)
+    star = np.stack([200 + radii * np.sin(turns), 200 - radii * np.cos(turns)], 1).astype(np.int32)
+    cv2.polylines(grey, [star], isClosed=True, color=40, thickness=4, lineType=cv2.LINE_AA)
+    for y in (180, 222):
+        cv2.ellipse(grey, (200, y), (18, 21), 0, 0, 360, 40, 4, cv2.LINE_AA)
+    assert _filled_ink(grey) is None

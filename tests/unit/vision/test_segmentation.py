@@ -258,6 +258,23 @@ def test_a_shadow_with_an_edge_across_the_page_is_no_ink(soft_px: int, share: fl
     assert _close_to(mark.box, alone.box, 4)
 
 
+def test_a_pale_broad_pen_beside_a_dark_one_is_no_shadow() -> None:
+    page = np.full((280, 460), 240, np.uint8)
+    cv2.line(page, (80, 50), (80, 230), 25, 6, cv2.LINE_AA)
+    cv2.ellipse(page, (320, 140), (60, 80), 0, 0, 360, 175, 30, cv2.LINE_AA)
+    _, pale = _marks(page)
+    solid = pale.ink > 0.2
+    assert solid.mean() > 0.4  # a nought with a hole; hollowed out, it would be two thin lines
+
+
+def test_a_faint_1_as_high_as_the_crop_is_no_streak() -> None:
+    page = np.full((100, 200), 240, np.uint8)
+    page[:, 45:49] = 195
+    _five(page, 110, 15, 70, 195, 6)
+    page[:, 2:4] = 30  # what sets the contrast
+    assert any(40 <= mark.box.x <= 50 and mark.box.height > 90 for mark in _marks(page))
+
+
 def test_the_remainder_of_a_soft_stain_is_no_ink() -> None:
     stain = np.zeros((440, 480), np.float32)
     cv2.ellipse(stain, (160, 330), (30, 90), 25, 0, 360, 1.0, -1)

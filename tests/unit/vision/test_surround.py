@@ -108,3 +108,22 @@ def test_a_vignette_is_no_surround() -> None:
     light = np.clip(1.1 - 0.7 * (x**2 + y**2) / 2, 0, 1)
     page = Page((_written(height=300, width=400) * light).astype(np.uint8))
     assert without_surround(page) is page
+
+
+@pytest.mark.parametrize("tone", [60, 95])
+@pytest.mark.parametrize("written", [15, 235])
+def test_what_is_written_in_a_dark_header_is_not_painted_over(tone: int, written: int) -> None:
+    grey = np.full((300, 420), 240, np.uint8)
+    grey[:70] = grey[:, :60] = tone
+    cv2.putText(grey, "56", (220, 58), cv2.FONT_HERSHEY_SIMPLEX, 1.6, written, 4, cv2.LINE_AA)
+    cv2.putText(grey, "60", (220, 200), cv2.FONT_HERSHEY_SIMPLEX, 2, INK, 5, cv2.LINE_AA)
+    page = Page(grey)
+    assert without_surround(page) is page
+
+
+def test_a_5_of_straight_bars_that_fills_its_picture_keeps_them() -> None:
+    grey = np.full((200, 110), 240, np.uint8)
+    grey[:16] = grey[-16:] = grey[92:108] = 30
+    grey[:100, :16] = grey[100:, -16:] = 30
+    page = Page(np.asarray(cv2.GaussianBlur(grey, (0, 0), 0.8), np.uint8))
+    assert without_surround(page) is page
