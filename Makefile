@@ -30,7 +30,7 @@ test: unit ## Set up, then run the tests (some minutes).
 long: $(DEV) ## Run the tests that take minutes: floods, random kills, every faulty call.
 	@$(BIN)/python -m pytest -m long -rs tests
 
-torture: $(DEV) ## Kill the real worker 500 times under 20,000 files (an hour or more).
+torture: $(DEV) ## Kill the real worker 500 times under 20,000 files (half an hour or more).
 	@$(BIN)/python -m benchmarks.torture
 
 fuzz: $(DEV) ## Decode 20,000 damaged pictures and a set of bombs.

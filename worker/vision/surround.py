@@ -17,22 +17,24 @@ SIDE_PX = 200  # a surround is sought at about this size
 LEAST_STEP = 40  # grey levels between a page and what is around it
 ALONG = 0.95  # of a side: what lies around a page follows all of it
 SIDES = 2  # at least: a bar of a digit that is cut tightly may follow one
-BESIDE = 0.1  # of any other side: the bars of a 5 follow two sides, and its stem half of a third
+BESIDE = 0.1  # of the others, where it is two: the bars of a 5 follow two sides, and its stem half of a third
 DEEPEST = 0.4  # of the page's width or height
-STRAIGHT, WAVERS = (
-    0.85,
-    0.02,
-)  # of the columns in which its edge is as near to a line, in heights: the rest is touched
+STRAIGHT = (
+    0.85  # of its columns: the edge of a band is near to a line there; in the rest something touches it
+)
+WAVERS = 0.02  # of the height: how near
 SHARP = 0.6  # of the step, within a few pixels: a shadow that fades has digits in it
 BLACK = 0.45  # of the page's own tone: no paper is so dark, not even in a shadow
 EVEN = (
     0.995,
     0.3,
-)  # of what is painted over else differs by no more of the step from its tone: nothing is written there
+)  # of a band that is lighter, and of the step: so much of it differs by no more from its tone
 NIGHT = 40  # grey levels: on what is darker nobody writes with a dark pen
 WRITTEN = 0.4, 0.005  # of the step, and of the band: what stands out so much, and more of it than dust
 GRAIN = 5.0  # standard deviations: what stands out no more is the grain of a table
-LEAST_DEPTH_PX = 3  # thinner bands are ruled lines, frames, and the edges that `cleaning` knows
+LEAST_DEPTH_PX = (
+    3  # of two sides at least: thinner bands are ruled lines, frames, and edges that `cleaning` knows
+)
 LEFT = 0.3  # of the step: what stands out so much on the page beside it is written there
 
 Depths = npt.NDArray[np.int64]
@@ -45,7 +47,7 @@ def without_surround(page: Page) -> Page:
     """
     if min(page.width, page.height) < LEAST_SIDE_PX or not _may_have_one(page.grey):
         return page
-    step = max(1, max(page.width, page.height) // SIDE_PX)
+    step = max(1, min(max(page.width, page.height) // SIDE_PX, min(page.width, page.height) // 32))
     small = shrink(page.grey, step)
     bands = _bands(small)
     if bands is None:
@@ -86,23 +88,28 @@ def _bands(small: Grey) -> Mask | None:
     if contrast < LEAST_STEP:
         return None
     is_near = np.abs(calm.astype(np.int16) - tone) < 0.5 * contrast
-    found, sides = np.zeros(small.shape, np.bool_), set[int]()
+    found = np.zeros(small.shape, np.bool_)
+    depths_px: dict[int, float] = {}  # of each side that has a band
     for turns in range(4):
         depths = _depths(np.rot90(is_near, turns), np.rot90(calm, turns), contrast)
         if depths is not None:
-            sides.add(turns)
+            depths_px[turns] = float(np.median(depths))
             found |= np.rot90(np.arange(is_near.shape[turns % 2])[:, None] < depths, -turns)
-    if len(sides) < SIDES or found.mean() > 1 - (1 - DEEPEST) ** 2:
+    deep = sum(depth >= LEAST_DEPTH_PX for depth in depths_px.values())
+    if deep < SIDES or found.mean() > 1 - (1 - DEEPEST) ** 2:
         return None
-    if any(np.mean(np.rot90(is_near & ~found, turns)[0]) > BESIDE for turns in {0, 1, 2, 3} - sides):
+    others = {0, 1, 2, 3} - set(depths_px)
+    if deep == SIDES and any(np.mean(np.rot90(is_near & ~found, turns)[0]) > BESIDE for turns in others):
         return None
     # The soft edge has neither tone: it is painted over, too.
     bands = cv2.dilate(found.astype(np.uint8), np.ones((5, 5), np.uint8))
     within = cv2.erode(found.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0  # clear of the edge
-    if not tone < BLACK * level:  # then it may be paper in a shadow, or a page of another tone
-        if np.mean(np.abs(small[within] - tone) < EVEN[1] * contrast) < EVEN[0]:
-            return None
-    elif _is_written_on(calm[within], tone, contrast):
+    if tone < BLACK * level:
+        is_written_on = _is_written_on(calm[within], tone, contrast)
+    else:  # it may be paper in a shadow, or a page of another tone
+        off = np.abs(small[within] - tone) >= EVEN[1] * contrast
+        is_written_on = np.count_nonzero(off) > (1 - EVEN[0]) * off.size
+    if is_written_on:
         return None
     stands_out = np.abs(small[bands == 0] - level) > LEFT * contrast
     return np.asarray(bands, np.uint8) if np.count_nonzero(stands_out) >= 4 else None
@@ -128,8 +135,6 @@ def _depths(is_near: npt.NDArray[np.bool_], small: Grey, contrast: float) -> Dep
     # At its ends it meets the bands of the other sides; what is darker there than the page may be a digit that touches.
     between = runs[runs < DEEPEST * height]
     if between.size < (1 - DEEPEST) * width:
-        return None
-    if float(np.median(between)) < LEAST_DEPTH_PX:
         return None
     usual = _line_through(runs, runs < DEEPEST * height)
     off = np.abs(runs - usual)[runs < DEEPEST * height]

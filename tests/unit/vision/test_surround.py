@@ -127,3 +127,11 @@ def test_a_5_of_straight_bars_that_fills_its_picture_keeps_them() -> None:
     grey[:100, :16] = grey[100:, -16:] = 30
     page = Page(np.asarray(cv2.GaussianBlur(grey, (0, 0), 0.8), np.uint8))
     assert without_surround(page) is page
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 4000), (4000, 70), (65, 66), (3000, 2000)])
+def test_odd_shapes_do_no_harm(shape: tuple[int, int]) -> None:
+    grey = np.full(shape, PAPER, np.uint8)
+    grey[:9] = grey[-9:] = grey[:, :9] = grey[:, -9:] = 20
+    grey[shape[0] // 2 - 5 : shape[0] // 2 + 5, shape[1] // 2] = INK
+    assert without_surround(Page(grey)).grey.shape == shape
