@@ -19,12 +19,13 @@ MOST_PIECES = 200  # on a page that is looked at for them
 WIDEST = 1.4  # heights: what is wider is no single digit
 DENSEST = 0.6  # of its box: an outline leaves most of it white
 HOLLOW = 0.4  # times the ink: what an outline encloses at least
-ONE = 0.95  # of what is enclosed hangs together: an 8 encloses two parts
+ONE, ONE_EYE = 0.95, 0.7  # of what an outline, and an eye, enclose hangs together: an 8 encloses two parts
 AROUND = 0.85  # of the ink lies around what is enclosed: no tail, no bar
 CONCAVE = 0.82, 0.9  # of its hull, without and with an eye: what noughts and loops enclose fills more
 FRAME = 0.92  # of its hull: what the outer edge holds fills less, or it is a frame, which a digit may touch
 WAISTED = 0.96  # the same for an 8, which has two rings in it
 WAIST = 0.06  # of the width: how far bays reach in from both sides of what is an 8 in one loop
+ANGULAR = 0.73  # of its hull: the outlines of 2, 3, 5 and 7 fill less, and may have a waist
 EYE, STACKED = 0.01, 0.2  # of what is enclosed, and of the height: how large its rings are, and how far apart
 
 Contour = npt.NDArray[np.int32]  # points along an edge, as OpenCV has them
@@ -91,7 +92,7 @@ def _outline(piece: Piece, labels: Labels, pieces: list[Piece]) -> _Outline | No
     # Two eyes, one above the other, are those of an 8. Else it may be a frame with a digit in it, or touched by one.
     if len(rings) < 2 and not (_has_bays(inner, CONCAVE[len(rings)]) and _has_bays(outer, FRAME)):
         return None
-    if not rings and _has_waist(hollow):
+    if not rings and not _has_bays(outer, ANGULAR) and _has_waist(hollow):
         return None
     core = np.s_[1:-1, 1:-1]
     return _Outline(window, (whole & (1 - eyes))[core], eyes[core])
@@ -158,7 +159,7 @@ def _one_hole(line: Mask) -> Mask:
         np.asarray(edge, np.int32) for edge, links in zip(contours, tree[0], strict=True) if links[3] >= 0
     ]
     areas = [cv2.contourArea(hole) for hole in holes]
-    if not holes or max(areas) < ONE * sum(areas):
+    if not holes or max(areas) < ONE_EYE * sum(areas):
         return np.zeros_like(line)
     return _filled(line, [holes[areas.index(max(areas))]]) & (1 - line)
 
