@@ -17,6 +17,7 @@ outline   the digit drawn as an outline 3 to 5 px thick
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import cv2
@@ -50,11 +51,15 @@ def draw_surrounded(digits: TestDigits, style: str, rng: np.random.Generator) ->
         int(rng.integers(20, width - ink.shape[1] - 19)),
         int(rng.integers(20, height - ink.shape[0] - 19)),
     )
-    conditions = draw_office_conditions(rng)
-    quality = draw_jpeg_quality(rng, 75, 95)
+    # The light of these pages is what the styles make it.
+    conditions = replace(
+        draw_office_conditions(rng), gradient=0.0, jpeg_quality=draw_jpeg_quality(rng, 75, 95)
+    )
     image = _STYLES[style](cover, conditions, rng)
     label = str(int(digits.labels[which]))
-    return Picture(label, style, image, quality, {"which": str(which), "made_with": str(conditions)})
+    return Picture(
+        label, style, image, conditions.jpeg_quality, {"which": str(which), "made_with": str(conditions)}
+    )
 
 
 def _grey(cover: Ink, conditions: Conditions) -> Ink:

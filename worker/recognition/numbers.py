@@ -40,9 +40,7 @@ STORM_OF_DIGITS = 0.4  # of the marks: a page on which so many surely are digits
 BAR_COUNTS = 0.3
 TURN_GAIN = 0.2  # of legibility: a page is not turned for less
 TURNED_STORM = 0.4  # of legibility: nor a page of many marks that then has less
-PLAIN_STORM = (
-    0.15  # of a sample of marks: where no more surely are digits, no page of digits is looked at in part
-)
+PLAIN_STORM = 0.15  # of a sample of marks: where fewer surely are digits, the rest is not looked at
 TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
 NEVER_SURER = 1e-4  # where two opinions meet, neither counts as more certain than that
 SAME_PLACE = 0.5  # of the joint width of two candidates: what shares so much is one place

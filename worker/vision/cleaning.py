@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from worker.vision.ink import MIN_CONTRAST, InkMap, Mask, quantile
-from worker.vision.pieces import Labels, Piece, Sizes, find_pieces, floor_of, link_of, usual_of, usual_size
+from worker.vision.pieces import Labels, Piece, Sizes, find_pieces, floor_of, linked, usual_of, usual_size
 from worker.vision.rulings import LONGER, drawn_lines, may_be_ruled, ruled_lines
 
 EMPTY_RULING_SHARE = 0.25  # thin lines alone never cover more of a page
@@ -28,7 +28,7 @@ LEAST_SIGNS, LEAST_SIGN_PX, SIGNS_INK = 3, 8, 0.03  # of a line's own ink
 
 def clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
     """The ink map and its mask without scan edges and ruled lines, core and noise measured anew."""
-    mask = (ink_map.ink > link_of(ink_map)).astype(np.uint8)
+    mask = linked(ink_map)
     alien = _scan_edges(ink_map)
     lines = _ruled_lines(ink_map, mask)
     if lines is not None:
@@ -45,7 +45,7 @@ def clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
         return ink_map, mask  # nothing is left: then it was the writing itself
     solid = rest[rest > 0.3 * peak]
     cleaned = replace(ink_map, ink=rest, core=quantile(solid, 0.75))
-    return cleaned, (rest > link_of(cleaned)).astype(np.uint8)
+    return cleaned, linked(cleaned)
 
 
 def without_drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> tuple[InkMap, Mask] | None:
@@ -63,7 +63,7 @@ def without_drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> tup
         return None
     rest = np.where(found > 0, np.float32(0), ink_map.ink)
     cleaned = replace(ink_map, ink=rest)
-    return cleaned, (rest > link_of(cleaned)).astype(np.uint8)
+    return cleaned, linked(cleaned)
 
 
 def _window_of(pieces: list[Piece], shape: tuple[int, ...]) -> tuple[slice, slice]:

@@ -64,14 +64,13 @@ def find_ink(page: Page) -> InkMap:
         is_dark = _ink_is_dark(small)
     ground = _ground(small if is_dark else 255 - small)
     ink = contrast(work if is_dark else 255 - work, ground)
-    least = 0.0
-    if _is_uneven(ink, ground):
-        least = LEAST_IN_SHADE
+    is_uneven = _is_uneven(ink, ground)
+    if is_uneven:
         finer = _shrink_to(work, 4 * GROUND_SIDE_PX)
         ground = _fine_ground(finer if is_dark else 255 - finer)
         ink = contrast(work if is_dark else 255 - work, ground)
     core = _core(ink)
-    if core < least:
+    if is_uneven and core < LEAST_IN_SHADE:
         core = 0.0
     return InkMap(ink, ground, step, is_dark, _noise_of(ink, core), core)
 

@@ -23,7 +23,7 @@ ONE, ONE_EYE = 0.95, 0.7  # of what an outline, and an eye, enclose hangs togeth
 AROUND = 0.85  # of the ink lies around what is enclosed: no tail, no bar
 CONCAVE = 0.82, 0.9  # of its hull, without and with an eye: what noughts and loops enclose fills more
 FRAME = 0.92  # of its hull: what the outer edge holds fills less, or it is a frame, which a digit may touch
-WAISTED = 0.96  # the same for an 8, which has two rings in it
+LOOSEST = 0.96  # of its hull: what fills more has no bays at all; an 8 with its two eyes has hardly any
 WAIST = 0.06  # of the width: how far bays reach in from both sides of what is an 8 in one loop
 ANGULAR = 0.73  # of its hull: the outlines of 2, 3, 5 and 7 fill less, and may have a waist
 EYE, STACKED = 0.01, 0.2  # of what is enclosed, and of the height: how large its rings are, and how far apart
@@ -83,7 +83,7 @@ def _outline(piece: Piece, labels: Labels, pieces: list[Piece]) -> _Outline | No
     eyes = np.zeros_like(whole)
     for ring in rings:
         own = _room(labels[window] == ring.labels[0])
-        within = _one_hole(own)
+        within = _eye(own)
         if np.count_nonzero(within) < EYE * np.count_nonzero(hollow) or not _surrounds(own, within):
             return None
         eyes |= within
@@ -107,20 +107,30 @@ def _edges(line: Mask) -> tuple[Contour, Contour] | None:
 
     A frame that a digit in it touches encloses bays, too, but has none outside.
     """
-    contours, tree = cv2.findContours(line, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    edges = [np.asarray(contour, np.int32) for contour in contours]
-    holes = [edge for edge, links in zip(edges, tree[0], strict=True) if links[3] >= 0]
-    if not holes:  # most digits
+    outers, holes = _contours(line)
+    inner = _main(holes, ONE)
+    if inner is None or cv2.contourArea(inner) < HOLLOW * cv2.countNonZero(line):  # most digits
+        return None
+    outer = max(outers, key=cv2.contourArea)
+    return (outer, inner) if _has_bays(inner, LOOSEST) and _has_bays(outer, LOOSEST) else None
+
+
+def _contours(line: Mask) -> tuple[list[Contour], list[Contour]]:
+    """The outer edges of a line, and those of its holes."""
+    found, tree = cv2.findContours(line, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    edges: tuple[list[Contour], list[Contour]] = ([], [])
+    for edge, links in zip(found, tree[0], strict=True):
+        edges[int(links[3] >= 0)].append(np.asarray(edge, np.int32))
+    return edges
+
+
+def _main(holes: list[Contour], least_share: float) -> Contour | None:
+    """The edge of the largest hole; None where it has less than so much of what all enclose."""
+    if not holes:
         return None
     areas = [cv2.contourArea(hole) for hole in holes]
     largest = max(areas)
-    if largest < ONE * sum(areas) or largest < HOLLOW * cv2.countNonZero(line):
-        return None
-    inner = holes[areas.index(largest)]
-    outer = max(
-        (edge for edge, links in zip(edges, tree[0], strict=True) if links[3] < 0), key=cv2.contourArea
-    )
-    return (outer, inner) if _has_bays(inner, WAISTED) and _has_bays(outer, WAISTED) else None
+    return holes[areas.index(largest)] if largest >= least_share * sum(areas) else None
 
 
 def _has_waist(hollow: Mask) -> bool:
@@ -152,16 +162,10 @@ def _has_bays(edge: Contour, most: float) -> bool:
     return cv2.contourArea(edge) <= most * cv2.contourArea(cv2.convexHull(edge))
 
 
-def _one_hole(line: Mask) -> Mask:
+def _eye(ring: Mask) -> Mask:
     """What a ring encloses; nothing where that is in two parts, as in an 8."""
-    contours, tree = cv2.findContours(line, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    holes = [
-        np.asarray(edge, np.int32) for edge, links in zip(contours, tree[0], strict=True) if links[3] >= 0
-    ]
-    areas = [cv2.contourArea(hole) for hole in holes]
-    if not holes or max(areas) < ONE_EYE * sum(areas):
-        return np.zeros_like(line)
-    return _filled(line, [holes[areas.index(max(areas))]]) & (1 - line)
+    hole = _main(_contours(ring)[1], ONE_EYE)
+    return np.zeros_like(ring) if hole is None else _filled(ring, [hole]) & (1 - ring)
 
 
 def _filled(like: Mask, contours: list[Contour]) -> Mask:

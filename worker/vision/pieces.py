@@ -19,9 +19,7 @@ Sizes = npt.NDArray[np.int64]
 PARTS_FROM_PX = 16_384  # a smaller page is labelled in less time than it takes to find a part of it
 AROUND_PX = 12  # around what is dark: the soft ends of its strokes
 RIM_PX = 3  # what ends so near to the rim of a part may go on beyond it, or have a neighbour there
-MOST_PIECES = (
-    800  # no page of digits has more; where one is full of specks, what is written is larger than they
-)
+MOST_PIECES = 800  # no page of digits has more; on one full of specks, what is written is larger than they
 WIDEST_SIGN = 1.6  # heights: what is wider is hardly a single sign
 
 
@@ -124,6 +122,11 @@ def link_of(ink_map: InkMap) -> float:
     On a clean page it is the floor; on printed or noisy paper it rises above the pattern of the paper.
     """
     return min(max(5.0 * ink_map.noise, floor_of(ink_map)), 0.35 * ink_map.core)
+
+
+def linked(ink_map: InkMap) -> Mask:
+    """The pixels (1) dark enough to be part of a stroke: what `find_pieces` looks for pieces in."""
+    return (ink_map.ink > link_of(ink_map)).astype(np.uint8)
 
 
 def find_pieces(ink_map: InkMap, mask: Mask) -> tuple[npt.NDArray[np.int32], list[Piece]]:

@@ -18,7 +18,7 @@ from worker.vision.joining import join_pieces
 from worker.vision.normalization import tight_box
 from worker.vision.outlines import with_filled_outlines
 from worker.vision.page import Box, Page
-from worker.vision.pieces import Labels, Piece, find_pieces, floor_of, link_of
+from worker.vision.pieces import Labels, Piece, find_pieces, floor_of, linked
 from worker.vision.strips import NO_FIELD, Field, field_of
 from worker.vision.surround import without_surround
 
@@ -66,7 +66,7 @@ def find_writing(page: Page) -> Writing:
         labels, pieces = find_pieces(ink_map, mask)
     if (filled := with_filled_outlines(ink_map, labels, pieces)) is not None:
         ink_map = filled
-        labels, pieces = find_pieces(ink_map, (ink_map.ink > link_of(ink_map)).astype(np.uint8))
+        labels, pieces = find_pieces(ink_map, linked(ink_map))
     height, width = labels.shape
     pieces = drop_lines_of_the_paper(pieces, width, height, ink_map.core)
     pieces = drop_specks(drop_foreign(pieces, labels), width, height)
