@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-is-installed
 DEV := $(VENV)/.dev-is-installed
+COMPILED := $(VENV)/.worker-is-compiled
 CONFIG ?= config.yaml
 DATA ?=
 
@@ -18,19 +19,19 @@ BENCH ?=
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-run: $(RUNTIME) ## Set up, then watch the inbox of config.yaml until Ctrl-C.
+run: $(COMPILED) ## Set up, then watch the inbox of config.yaml until Ctrl-C.
 	@exec $(BIN)/python -m worker run --config $(CONFIG)
 
-demo: $(RUNTIME) ## Draw a few dozen scans, read them, show what came out.
+demo: $(COMPILED) ## Draw a few dozen scans, read them, show what came out.
 	@$(BIN)/python -m worker.demo
 
-test: unit ## Set up, then run the tests (some minutes).
+test: unit $(COMPILED) ## Set up, then run the tests (some minutes).
 	@$(BIN)/python -m pytest -m 'not long' tests/integration tests/acceptance
 
-long: $(DEV) ## Run the tests that take minutes: floods, random kills, every faulty call.
+long: $(DEV) $(COMPILED) ## Run the tests that take minutes: floods, random kills, every faulty call.
 	@$(BIN)/python -m pytest -m long -rs tests
 
-torture: $(DEV) ## Kill the real worker 500 times under 20,000 files (half an hour or more).
+torture: $(DEV) $(COMPILED) ## Kill the real worker 500 times under 20,000 files (half an hour or more).
 	@$(BIN)/python -m benchmarks.torture
 
 fuzz: $(DEV) ## Decode 20,000 damaged pictures and a set of bombs.
@@ -39,7 +40,7 @@ fuzz: $(DEV) ## Decode 20,000 damaged pictures and a set of bombs.
 unit: $(DEV) ## Run the fast tests alone (no TensorFlow).
 	@$(BIN)/python -m pytest tests/unit
 
-bench: $(RUNTIME) ## Measure speed beside other ways to do the work (BENCH=--short: three minutes).
+bench: $(COMPILED) ## Measure speed beside other ways to do the work (BENCH=--short: three minutes).
 	@$(BIN)/python -m benchmarks.speed $(BENCH)
 
 check: lint types house test long ## Everything that CI runs.
@@ -63,9 +64,9 @@ model: $(RUNTIME) ## Rebuild models/digits from MNIST (DATA=mnist.npz, or Keras'
 	@$(BIN)/python -m worker convert models/digits
 	@$(BIN)/python -m worker train --preset transcriber $(if $(DATA),--data $(DATA)) --output models/digits
 
-install: $(RUNTIME) ## Set up what the worker needs.
+install: $(COMPILED) ## Set up what the worker needs.
 
-dev: $(DEV) ## Set up what its developers need, too.
+dev: $(DEV) $(COMPILED) ## Set up what its developers need, too.
 
 lock: ## Write the lock files anew from pyproject.toml (needs uv).
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
@@ -88,6 +89,12 @@ $(BIN)/python:
 $(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# A tenth of a second of every start where Python may not keep what it compiled: PYTHONDONTWRITEBYTECODE, a checkout that
+# the service's user cannot write to.
+$(COMPILED): $(shell find worker -name '*.py') | $(RUNTIME)
+	@$(BIN)/python -m compileall -q worker
 	@touch $@
 
 $(DEV): requirements-dev.lock $(RUNTIME)

@@ -297,3 +297,22 @@ def test_loading_is_silent_but_for_what_is_not_tensorflows(shipped: Bundle) -> N
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=surroundings
     )
     assert (done.stdout, done.stderr) == ("", "a true warning\n")
+
+
+def test_what_the_first_load_made_is_never_looked_through_again(shipped: Bundle) -> None:
+    program = (
+        "import gc, pathlib\n"
+        "from worker.recognition.bundle import Bundle\n"
+        "from worker.recognition.classifier import Classifier\n"
+        f"bundle = Bundle.open(pathlib.Path({str(shipped.path)!r}))\n"
+        "for _ in range(2):\n"
+        "    Classifier.load(bundle)\n"
+        "    print(gc.isenabled(), gc.get_freeze_count(), len(gc.get_objects()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    (first_on, frozen, _), (second_on, still_frozen, free) = map(str.split, done.stdout.splitlines())
+    assert first_on == second_on == "True"
+    assert int(frozen) > 100_000
+    # Objects leave where they die; what a second load made is watched by the collector.
+    assert int(still_frozen) <= int(frozen)
+    assert 0 < int(free) < int(frozen) // 4

@@ -6,6 +6,7 @@ A classifier belongs to one thread at a time; it holds no lock. Its library is i
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -55,8 +56,7 @@ class Classifier:
             small = LiteRtEngine(bundle.network, threads)
             lines = bundle.transcriber and LiteRtEngine(bundle.transcriber, threads, LITERT_WINDOWS)
             return Classifier(bundle.card, small, Transcriber(lines) if lines else None)
-        # Only the first load is talkative. A later one may happen beside other threads, whose log is to flow.
-        with contextlib.nullcontext() if _has_loaded else quiet_tensorflow():
+        with contextlib.nullcontext() if _has_loaded else _first_load():
             large = _TensorFlowEngine(bundle.network, threads, CHUNK_SIZES)
             whole = bundle.transcriber and _TensorFlowEngine(bundle.transcriber, threads, WINDOWS)
         _has_loaded.append(True)
@@ -103,6 +103,25 @@ class Classifier:
                 f"The model {self.card.name} does not give the answers it once gave: logits differ"
                 f" by {off:.3g}, allowed are {tolerance:g}. Reinstall (make install), or train it anew."
             )
+
+
+@contextlib.contextmanager
+def _first_load() -> Iterator[None]:
+    """What holds while TensorFlow is imported: its talk is kept off stderr, and no garbage is collected.
+
+    The import makes half a million objects that stay, and the collector would look through them all again and
+    again: a fifth of the start. They are frozen after it, so that no later collection stops the reading to look
+    through them once more. A later load is not talkative, and other threads' garbage is not to stay with it.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with quiet_tensorflow():
+            yield
+    finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
 
 
 class _TensorFlowEngine:
