@@ -26,9 +26,9 @@ from worker.vision.page import TILE_PX
 # A tile gets the same bits in every size from 2 up on the machines seen (a lone row takes another path
 # through the matrix product); loading makes sure of it and leaves out the sizes that differ.
 CHUNK_SIZES = (64, 16, 4)
-# Windows of lines are ten times as dear as tiles, and few: two at a time keep both cores busy, and a second trace
-# would only make the start longer.
-WINDOWS, LITERT_WINDOWS = (2,), (4, 1)
+# Windows of lines are ten times as dear as tiles. On two cores two take 5 ms and eight 11: most pictures hold one line,
+# and of a batch of numbers each fills a window.
+WINDOWS, LITERT_WINDOWS = (8, 2), (4, 1)
 
 _has_loaded: list[bool] = []  # one entry for each model that was loaded in this process
 

@@ -93,8 +93,9 @@ def ctc_log_likelihood(log_probabilities: Floats, digits: Sequence[int]) -> floa
         return 0.0 if not digits else LOWEST
     states = np.full(2 * len(digits) + 1, BLANK)
     states[1::2] = digits
-    may_skip = np.zeros(len(states), np.bool_)  # the blank between two digits that differ
+    may_skip = np.zeros(len(states))  # 1 where the blank between two digits that differ may be left out
     may_skip[3::2] = states[3::2] != states[1:-2:2]
+    may_skip = may_skip[2:]
     rows = np.exp(log_probabilities[:, states])
     alpha = np.zeros(len(states))
     alpha[:2] = rows[0, :2]
@@ -102,7 +103,7 @@ def ctc_log_likelihood(log_probabilities: Floats, digits: Sequence[int]) -> floa
     for row in rows[1:]:
         longer = alpha.copy()
         longer[1:] += alpha[:-1]
-        longer[2:] += np.where(may_skip[2:], alpha[:-2], 0.0)
+        longer[2:] += may_skip * alpha[:-2]
         alpha = longer * row
         scale = float(alpha.sum())
         if scale <= 0.0:

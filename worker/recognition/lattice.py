@@ -10,6 +10,7 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 DIGITS_TRIED = 3  # for each candidate, the likeliest
 NEVER = -math.inf
@@ -50,20 +51,20 @@ def best_paths(edges: Sequence[Edge], nodes: int, count: int) -> list[Path]:
     found: list[list[Path]] = [[] for _ in range(nodes)]
     found[0] = [Path(0.0, ())]
     for node in range(1, nodes):
-        longer = []
+        # (score, the path so far, tag, digit): of hundreds of ways only `count` go on and are worth making a path.
+        longer: list[tuple[float, Path, int, int | None]] = []
         for edge in arriving[node]:
-            if not found[edge.first]:
+            before = found[edge.first]
+            if not before:
                 continue
             ways = sorted(range(10), key=lambda digit: -edge.digits[digit])[: min(DIGITS_TRIED, count)]
             labels: list[tuple[float, int | None]] = [(edge.digits[digit], digit) for digit in ways]
             labels.append((edge.nothing, None))
             for weight, digit in labels:
                 if weight > NEVER:
-                    longer += [
-                        Path(path.score + weight, (*path.steps, (edge.tag, digit)))
-                        for path in found[edge.first]
-                    ]
-        found[node] = heapq.nlargest(count, longer, key=lambda path: path.score)
+                    longer += [(path.score + weight, path, edge.tag, digit) for path in before]
+        best = heapq.nlargest(count, longer, key=itemgetter(0))
+        found[node] = [Path(score, (*path.steps, (tag, digit))) for score, path, tag, digit in best]
     return found[-1]
 
 

@@ -173,7 +173,8 @@ def _walk(came: npt.NDArray[np.int8], row: int, column: int) -> npt.NDArray[np.i
 def _minima(values: Float, apart: int, most: float) -> list[int]:
     """The columns of local minima, the middles of flat ones, the cheapest first and each `apart` of the others."""
     w = len(values)
-    lowest = np.array([values[max(0, i - apart) : i + apart + 1].min() for i in range(w)])
+    padded = np.pad(values, apart, constant_values=np.inf)
+    lowest = np.lib.stride_tricks.sliding_window_view(padded, 2 * apart + 1).min(axis=1)
     is_low = (values <= lowest + 1e-4) & (values < most)
     starts = np.flatnonzero(is_low & ~np.concatenate([[False], is_low[:-1]]))
     ends = np.flatnonzero(is_low & ~np.concatenate([is_low[1:], [False]]))

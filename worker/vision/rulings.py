@@ -18,6 +18,7 @@ LEAST_SIDE_PX = 32
 STRAIGHT_FROM_PX = 60
 BRIDGE_PX = 5  # gaps in a line that noise makes
 STEEPEST = 0.1  # about 6 degrees
+THICKEST_PX = 15  # upwards and downwards from its middle: how far a line is followed across
 COLUMNS = 110  # looked at, at most: a line across the page is seen in every one of them
 COVERED = 0.6  # of the columns, for a line in a strip of writing: longer than any digit is wide
 COVERED_ACROSS = 0.5  # of the columns, for a line from border to border of any page
@@ -206,6 +207,8 @@ def _long_runs(solid: Mask, run_px: int) -> Mask | None:
     if not opened.any():
         return None
     linked = cv2.dilate(opened, np.ones((3, min(run_px // 2, 15)), np.uint8))
+    if np.count_nonzero(cv2.reduce(linked, 0, cv2.REDUCE_MAX)) < width - 2 * reach_px:
+        return None  # nothing in it is as long as that
     count, labels, stats, _ = cv2.connectedComponentsWithStats(linked, connectivity=8)
     max_height = max(8, height // 12)
     keep = np.zeros(count, np.uint8)
@@ -292,12 +295,13 @@ def _thickness(
     """The usual height of the run of ink across a line, and how far below `level` its middle lies."""
     height = solid.shape[0]
     counts = np.zeros((2, len(columns)), np.int64)  # upwards, and downwards from the level itself
+    rows = level + np.arange(-THICKEST_PX, THICKEST_PX + 1)[:, None]
+    inside = (rows >= 0) & (rows < height)
+    inked_at = inside & (solid[np.minimum(np.maximum(rows, 0), height - 1), columns] > 0)
     for down, direction in enumerate((-1, 1)):
         alive = np.ones(len(columns), bool)
-        for step in range(1 - down, 16):
-            rows = level + direction * step
-            inside = (rows >= 0) & (rows < height)
-            inked = inside & (solid[np.clip(rows, 0, height - 1), columns] > 0)
+        for step in range(1 - down, THICKEST_PX + 1):
+            inked = inked_at[THICKEST_PX + direction * step]
             alive &= inked | (alive & (step < 2) & (counts.sum(axis=0) == 0))
             counts[down] += alive & inked
     both = counts.sum(axis=0)
@@ -309,8 +313,8 @@ def _thickness(
 
 
 def _most(starts: npt.NDArray[np.float64], step: int) -> int:
-    """The most pixels that any two neighbouring bins of `step` rows hold."""
-    counts = np.bincount((starts / step).astype(np.int64).clip(0))
+    """The most pixels that any two neighbouring bins of `step` rows hold; `starts` are no less than 0."""
+    counts = np.bincount((starts / step).astype(np.int64))
     return int((counts + np.append(counts[1:], 0)).max())
 
 
@@ -357,7 +361,7 @@ def _lines(runs: Mask, corner_px: float = 0) -> list[_Line]:
     peaks: list[tuple[int, float, float]] = []
     for slope in slopes:
         starts = np.round(ys - slope * xs).astype(np.int64) + half + 1
-        counts = np.bincount(starts.clip(0), minlength=height + 2 * half + 3)
+        counts = np.bincount(np.maximum(starts, 0), minlength=height + 2 * half + 3)
         # Neighbouring rows together: lines waver by a pixel.
         both = counts[1:-1] + np.maximum(counts[:-2], counts[2:])
         rows = np.flatnonzero(both >= needed)
