@@ -12,6 +12,7 @@ import pytest
 from benchmarks import (
     bad_input,
     characters,
+    fields,
     forms,
     ink,
     measuring_sets,
@@ -90,8 +91,8 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     )
     folders = sorted(folder.name for folder in tmp_path.iterdir())
     assert folders == [
-        "bad-input", "characters", "characters-without-look-alikes", "forms", "nothing-to-read", "pages-medium",
-        "pages-mild", "pages-severe", "pieces", "rows", "strings", "strings-overlapping-deeply",
+        "bad-input", "characters", "characters-without-look-alikes", "fields", "forms", "nothing-to-read",
+        "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "strings", "strings-overlapping-deeply",
         "surroundings",
     ]  # fmt: skip
     for folder in folders:
@@ -369,6 +370,17 @@ def test_a_form_holds_its_numbers_within_the_page(digits: ink.TestDigits, style:
             [grey[:12].ravel(), grey[-12:].ravel(), grey[:, :12].ravel(), grey[:, -12:].ravel()]
         )
         assert border.min() > 0.6 * np.median(border)  # nothing is written there, and no line reaches it
+
+
+@pytest.mark.parametrize("style", fields.STYLES)
+def test_a_number_in_fields_has_a_digit_in_each(digits: ink.TestDigits, style: str) -> None:
+    for seed in range(6):
+        picture = fields.draw_fields(digits, style, np.random.default_rng(seed))
+        again = fields.draw_fields(digits, style, np.random.default_rng(seed))
+        assert np.array_equal(picture.image, again.image)
+        assert picture.label.isdigit()
+        assert len(picture.label) == 1 if style == "cell" else 3 <= len(picture.label) <= 8
+        assert abs(float(picture.notes["skew"])) <= fields.MOST_SKEW_DEGREES
 
 
 @pytest.mark.parametrize("style", surroundings.STYLES)

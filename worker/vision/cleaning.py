@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from worker.vision.ink import MIN_CONTRAST, InkMap, Mask, quantile
-from worker.vision.pieces import Labels, Piece, Sizes, find_pieces, floor_of, linked, usual_of, usual_size
-from worker.vision.rulings import LONGER, drawn_lines, may_be_ruled, ruled_lines
+from worker.vision.pieces import Labels, Piece, Sizes, find_pieces, linked, solid_of, usual_of, usual_size
+from worker.vision.rulings import LEAST_TEETH, LONGER, drawn_lines, may_be_ruled, ruled_lines
 
 EMPTY_RULING_SHARE = 0.25  # thin lines alone never cover more of a page
 LEAST_LINE_PX = 60  # what is shorter is told from a stroke by nothing
@@ -17,6 +17,9 @@ MOST_PIECES = 600  # on a page that is looked at for them: what falls into more 
 MOST_LINES = 64  # pieces that are looked at for lines, the largest
 SPARSE = 0.5  # of its box: what a piece that may hold lines is at most
 FRAME = 2.0  # times the size of the signs: what may be a frame around some of them
+FIELDS = 2.5  # times as wide as high is a row of fields
+FIELD_SIGN = 0.7  # of the height of fields: the size of signs in them
+ALONG_FIELDS = 0.4  # of its width: a row of pixels in which a line shows, if it is a little askew
 LEAST_SHEET_PX = 100
 SHEET = 4  # level lines from end to end make a sheet of what nothing stands free of: an 8 has three
 SHEET_SIGNS = 16  # how many signs of the size of its writing would stand side by side on it
@@ -54,7 +57,7 @@ def without_drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> tup
     Rulings with a margin, underlines, frames, tables: several times as long as the signs beside them. Left on the
     page, they join all that lies in their box to one mark.
     """
-    if len(pieces) > MOST_PIECES or not any(_may_hold_lines(piece, pieces) for piece in pieces):
+    if len(pieces) > MOST_PIECES or not any(_may_hold_lines(piece, pieces, mask) for piece in pieces):
         return None
     part = _window_of(pieces, mask.shape)
     found = np.zeros_like(mask)
@@ -77,7 +80,7 @@ def _window_of(pieces: list[Piece], shape: tuple[int, ...]) -> tuple[slice, slic
 def _drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> Mask:
     """The pixels of lines that end within the page, with what is left of them beside them."""
     # In what is solid, the soft edges of lines and digits do not meet; faint lines show in the mask alone.
-    solid = _solid(ink_map)
+    solid = solid_of(ink_map)
     labels, signs = find_pieces(ink_map, solid)
     found = _lines_among(labels, signs, solid, None)
     if found.any():
@@ -122,8 +125,12 @@ def _lines_among(labels: Labels, pieces: list[Piece], shown: Mask, known_size: i
         if known_size is not None and not is_long:
             continue
         size = usual if is_long else _size_beside(piece, sizes)
-        is_sheet = size == 0 and min(piece.width, piece.height) >= LEAST_SHEET_PX
-        if is_sheet:  # nothing stands free of the lines
+        # Where nothing stands free of the lines, they say how large the signs are.
+        is_row = size == 0 and _may_be_fields(piece, shown)
+        is_sheet = size == 0 and not is_row and min(piece.width, piece.height) >= LEAST_SHEET_PX
+        if is_row:
+            size = max(LEAST_SIGN_PX, round(FIELD_SIGN * piece.height))
+        elif is_sheet:
             size = max(LEAST_SIGN_PX, min(piece.width, piece.height) // SHEET_SIGNS)
         if size == 0 or piece.extent < FRAME * size:
             continue
@@ -132,17 +139,30 @@ def _lines_among(labels: Labels, pieces: list[Piece], shown: Mask, known_size: i
         lines = drawn_lines(own, shown[window], size, is_sure=is_long)
         if lines is None or (is_sheet and lines.level_count < SHEET):
             continue
+        if is_row and (lines.level_count < 2 or lines.upright_count < LEAST_TEETH):
+            continue
         if is_long or lines.level_count:  # uprights alone are 1s, however many there are
             (found if is_long else doubtful)[window] |= lines.pixels
             many += 0 if is_long else lines.count
     return found | doubtful if many >= FORM else found
 
 
-def _may_hold_lines(piece: Piece, pieces: list[Piece]) -> bool:
+def _may_hold_lines(piece: Piece, pieces: list[Piece], mask: Mask) -> bool:
     """Whether a piece is long, and others are beside it or there is little ink in its box for its size."""
     if piece.extent < LEAST_LINE_PX:
         return False
-    return len(pieces) > LEAST_SIGNS or piece.area_px < SPARSE * piece.width * piece.height
+    if len(pieces) > LEAST_SIGNS or piece.area_px < SPARSE * piece.width * piece.height:
+        return True
+    return _may_be_fields(piece, mask)
+
+
+def _may_be_fields(piece: Piece, mask: Mask) -> bool:
+    """Whether a piece may be a row of fields that hang together: wide, with a line along its top and its bottom."""
+    if piece.width < FIELDS * piece.height:
+        return False
+    rows = mask[piece.y : piece.bottom, piece.x : piece.right].mean(axis=1)
+    third = max(1, piece.height // 3)
+    return bool(min(rows[:third].max(), rows[-third:].max()) >= ALONG_FIELDS)
 
 
 def _size_beside(line: Piece, sizes: Sizes) -> int:
@@ -203,13 +223,9 @@ def _ruled_lines(ink_map: InkMap, mask: Mask) -> Mask | None:
 
     In what is solid first; then in the `mask`, where the streaks of a scanner show that are fainter.
     """
-    solid = ruled_lines(_solid(ink_map))
+    solid = ruled_lines(solid_of(ink_map))
     rest = mask if solid is None else mask & (1 - solid)
     faint = ruled_lines(rest) if may_be_ruled(rest) else None
     if solid is None or faint is None:
         return faint if solid is None else solid
     return solid | faint
-
-
-def _solid(ink_map: InkMap) -> Mask:
-    return (ink_map.ink > max(floor_of(ink_map), 0.25 * ink_map.core)).astype(np.uint8)

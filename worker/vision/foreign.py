@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worker.vision.ink import InkMap, quantile
-from worker.vision.pieces import Labels, Piece, usual_size
+from worker.vision.ink import InkMap, Mask, quantile
+from worker.vision.pieces import Labels, Piece, find_pieces, linked, solid_of, usual_size
 
 Boxes = npt.NDArray[np.int64]
 
@@ -16,6 +19,13 @@ LEAST_OF_MANY_PX = 6  # among many, what is smaller is dust or the grain of the 
 DWARFS = 2.5  # times the size of writing: what is larger and runs out of the page is no digit
 AROUND = 0.9  # of the page's width and height: what runs out of it and reaches so far lies around a sheet
 SIDES = 3  # of what a frame holds: the fourth may have gone with a ruling
+LEAST_FIELD_PX = 12
+SIDE, BASE = (
+    0.12,
+    0.2,
+)  # of its width, and of its height: how thick the side and the base of a field are at most
+LEAST_SIDE = 0.25  # of the height of a digit and its field together
+RULED = 0.95  # of its length: where a line shows that was drawn with a ruler
 HELD = 8  # of what lies within a frame, the largest: on a page of specks there is no end of it
 ON_A_SHEET = 4  # pieces: a digit as large as the page has fewer scraps in it
 FAINT = 0.5  # a stroke from edge to edge with less contrast than this is a fold, a rim, a ruling
@@ -65,6 +75,7 @@ def drop_foreign(pieces: list[Piece], labels: Labels) -> list[Piece]:
     boxes = _boxes(inner)
     # What touches the border is no drawn frame: in a strip it is digits on a ruling.
     dropped = {piece.labels for piece in inner if _is_frame(piece, boxes, labels)}
+    dropped |= {piece.labels for piece in pieces if _is_open_field(piece, pieces, labels)}
     for piece in pieces:
         if not piece.touches_border(width, height):
             continue
@@ -134,6 +145,60 @@ def _is_frame(piece: Piece, boxes: Boxes, labels: Labels) -> bool:
     held = boxes[free]
     held = held[np.argsort(-held[:, 4], kind="stable")[:HELD], :4]
     return any(_sides(own, box - (piece.x, piece.y, piece.x, piece.y)) >= SIDES for box in held)
+
+
+def without_open_field(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> tuple[InkMap, Mask] | None:
+    """The ink map and its mask without a base with two sides on which a digit hangs by soft edges; None without one.
+
+    Where the two stand free of each other, `drop_foreign` tells them apart.
+    """
+    if len(pieces) > MANY or not any(_may_be_open_field(piece, mask) for piece in pieces):
+        return None
+    labels, solid = find_pieces(ink_map, solid_of(ink_map))
+    fields = [piece.labels for piece in solid if _is_open_field(piece, solid, labels)]
+    if not fields:
+        return None
+    own = np.isin(labels, np.concatenate(fields)).astype(np.uint8)
+    others = ((labels > 0) & (own == 0)).astype(np.uint8)
+    around = cv2.dilate(own, np.ones((5, 5), np.uint8)) > 0
+    of_others = cv2.dilate(others, np.ones((3, 3), np.uint8)) > 0
+    taken = (own > 0) | (around & ~of_others)
+    cleaned = replace(ink_map, ink=np.where(taken, np.float32(0), ink_map.ink))
+    return cleaned, linked(cleaned)
+
+
+def _may_be_open_field(piece: Piece, mask: Mask) -> bool:
+    """Whether a piece has ink all along its bottom, and some at both ends: a 2 has, too."""
+    if min(piece.width, piece.height) < 2 * LEAST_FIELD_PX:
+        return False
+    own = mask[piece.y : piece.bottom, piece.x : piece.right]
+    side_px, base_px = max(3, round(SIDE * piece.width)), max(3, round(BASE * piece.height))
+    if own[-base_px:].any(axis=0).mean() < RULED:
+        return False
+    sides = (own[:, :side_px].any(axis=1), own[:, -side_px:].any(axis=1))
+    return all(bool(side.mean() >= LEAST_SIDE) for side in sides)
+
+
+def _is_open_field(piece: Piece, pieces: list[Piece], labels: Labels) -> bool:
+    """Whether a piece is a base with a side at each end, and something stands free between the sides."""
+    width, height = piece.width, piece.height
+    if min(width, height) < LEAST_FIELD_PX or piece.area_px > 0.5 * width * height:
+        return False
+    side_px, base_px = max(3, round(SIDE * width)), max(3, round(BASE * height))
+    held = [
+        one
+        for one in pieces
+        if piece.x + side_px <= one.x
+        and one.right <= piece.right - side_px
+        and one.bottom <= piece.bottom
+        and one.bottom > piece.y + height / 2
+        and one.height > height / 2
+    ]
+    if not held:
+        return False
+    own = np.isin(labels[piece.y : piece.bottom, piece.x : piece.right], piece.labels)
+    drawn = (own[-base_px:].any(axis=0), own[:, :side_px].any(axis=1), own[:, -side_px:].any(axis=1))
+    return all(bool(line.mean() >= RULED) for line in drawn) and not own[:-base_px, side_px:-side_px].any()
 
 
 def _sides(own: npt.NDArray[np.bool_], box: npt.NDArray[np.int64]) -> int:

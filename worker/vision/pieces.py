@@ -129,6 +129,11 @@ def linked(ink_map: InkMap) -> Mask:
     return (ink_map.ink > link_of(ink_map)).astype(np.uint8)
 
 
+def solid_of(ink_map: InkMap) -> Mask:
+    """The pixels (1) in which strokes of neighbours do not meet: without their soft edges."""
+    return (ink_map.ink > max(floor_of(ink_map), 0.25 * ink_map.core)).astype(np.uint8)
+
+
 def find_pieces(ink_map: InkMap, mask: Mask) -> tuple[npt.NDArray[np.int32], list[Piece]]:
     """Connected components that are dark enough somewhere to be ink.
 

@@ -6,7 +6,8 @@ where they meet the border. A ruling covers most columns of the page; no stroke 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -29,6 +30,12 @@ FAINT_FROM_PX = 150  # a page, rather than what was cut from one
 STRIPS, STRIPPED = 24, 0.8  # of a page, and in how many of them a ruling shows
 SQUARE = 0.04  # how far the sides of a frame may lean
 WITHOUT_GAPS = 0.85  # of its columns: where a drawn line shows
+LEAST_TEETH = 3  # uprights in step
+LEAST_STEP_PX = 8
+IN_STEP_PX, IN_STEP = 1.5, 0.04  # and of the step: how far an upright may stand off its place
+HELD = (
+    0.6  # of the places between the first and the last: a digit may touch an upright, which is not seen then
+)
 LONGER = 4.0  # times the usual size of a sign: no stroke of one is so long
 
 
@@ -96,10 +103,13 @@ def _add(found: Mask, level: Mask | None, upright: Mask | None) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LevelLines:
-    """Level lines, one at least: their pixels without strokes that cross them, and the slope of each."""
+    """Level lines, one at least: their pixels without strokes that cross them, slopes, and where they lie."""
 
     pixels: Mask
     slopes: tuple[float, ...]
+    middles: tuple[float, ...]  # the row in the middle of each
+    left: int  # the first and the last column of all
+    right: int
 
     @property
     def slope(self) -> float:
@@ -136,10 +146,13 @@ def drawn_lines(own: Mask, beside: Mask, size_px: int, *, is_sure: bool) -> Draw
     # A frame's sides stand upright on its top and bottom, however the page lies.
     wanted = _Wanted(size_px, is_sure, None if level is None else -level.slope)
     upright = _level_lines(room[1], wanted, strokes[1])
+    if upright is not None and (sides := _sides_of_fields(upright)):
+        wanted = replace(wanted, places=sides)
+        upright = _level_lines(room[1], wanted, strokes[1]) or upright
     counts = [0 if lines is None else len(lines.slopes) for lines in (level, upright)]
     if width < LONGER * size_px and counts[1] < 2:
         level = None
-    if height < LONGER * size_px and counts[0] < 2:
+    if height < LONGER * size_px and counts[0] < 2 and not _is_comb(level, upright, size_px):
         upright = None
     if level is None and upright is None:
         return None
@@ -152,6 +165,45 @@ def drawn_lines(own: Mask, beside: Mask, size_px: int, *, is_sure: bool) -> Draw
     return DrawnLines(found, len(level.slopes) if level else 0, len(upright.slopes) if upright else 0)
 
 
+def _is_comb(level: _LevelLines | None, upright: _LevelLines | None, room_px: int) -> bool:
+    """Whether uprights stand in step on a level line, one at each of its ends: 1s on a ruling do not."""
+    if level is None or upright is None or len(upright.middles) < LEAST_TEETH:
+        return False
+    columns = np.sort(np.array(upright.middles)) - room_px  # it was looked for with room on both sides
+    chosen = columns[in_step(columns.tolist())]
+    if len(chosen) < max(LEAST_TEETH, len(columns)):
+        return False
+    near = IN_STEP_PX + IN_STEP * float(np.diff(chosen).max())
+    return bool(abs(chosen[0] - level.left) <= 2 * near and abs(chosen[-1] - level.right) <= 2 * near)
+
+
+def _sides_of_fields(upright: _LevelLines) -> tuple[float, ...]:
+    """The places of uprights in step from end to end, where others stand among them: a 1 may fill its field."""
+    places = sorted(upright.middles)
+    chosen = [place for place, stands in zip(places, in_step(places), strict=True) if stands]
+    others = len(places) - len(chosen)
+    if not others or len(chosen) <= 2 * others or chosen[-1] != places[-1]:
+        return ()
+    return tuple(chosen)
+
+
+def in_step(xs: Sequence[float]) -> list[bool]:
+    """Which of `xs`, ascending, stand in step with the first: the most that do; fewer than three are none."""
+    places_px = np.asarray(xs, np.float64) - xs[0] if xs else np.zeros(0)
+    best, most = np.zeros(len(xs), np.bool_), 0.0
+    for step in np.diff(places_px):
+        if step < LEAST_STEP_PX:
+            continue
+        places = np.rint(places_px / step)
+        is_on = np.abs(places_px - places * step) <= IN_STEP_PX + IN_STEP * step
+        # A 1 in the middle of one field is in half the step with the sides of all, but then most places are empty.
+        held = len(set(places[is_on].tolist())) / (1 + places[is_on].max())
+        if held >= HELD and held * is_on.sum() > most:
+            best, most = is_on, float(held * is_on.sum())
+    is_comb: list[bool] = (best if best.sum() >= LEAST_TEETH else np.zeros_like(best)).tolist()
+    return is_comb
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """What is asked of drawn lines beside signs of `size_px`: about this slope, if any is known.
@@ -162,6 +214,7 @@ class _Wanted:
     size_px: int
     is_sure: bool
     slope: float | None = None
+    places: tuple[float, ...] = ()  # the rows in their middle, where these are known
 
     @property
     def run_px(self) -> int:
@@ -173,8 +226,13 @@ class _Wanted:
         """How thick a line may be."""
         return max(3.5, self.size_px / 3)
 
-    def allows(self, line: _Line, inked: npt.NDArray[np.bool_], first: list[float]) -> bool:
-        """Whether a line runs as it should, beside the first, and without gaps: the heads of digits do not."""
+    def allows(self, line: _Line, level: float, inked: npt.NDArray[np.bool_], first: list[float]) -> bool:
+        """Whether a line runs as it should, beside the first, and without gaps: the heads of digits do not.
+
+        `level` is the row in its middle.
+        """
+        if self.places and min(abs(level - place) for place in self.places) > IN_STEP_PX:
+            return False
         slopes = first if self.slope is None else [self.slope, *first]
         is_askew = any(abs(line.slope - slope) > SQUARE for slope in slopes)
         return not is_askew and (self.is_sure or float(inked.mean()) >= WITHOUT_GAPS)
@@ -245,6 +303,8 @@ def _level_lines(
     solid = np.ascontiguousarray(solid)
     rulings = np.zeros_like(solid)
     slopes: list[float] = []
+    middles: list[float] = []
+    ends: list[int] = []
     strokes_of = solid if beside is None else beside
     if wanted is not None:
         run_px, thickest, corner_px = wanted.run_px, wanted.thickest_px, wanted.thickest_px + 3
@@ -269,7 +329,7 @@ def _level_lines(
         if not _shows_between(solid, band):
             continue
         inked = np.asarray((solid & band).any(axis=0))[columns]
-        if wanted is not None and not wanted.allows(line, inked, slopes[:1]):
+        if wanted is not None and not wanted.allows(line, float(level.mean()), inked, slopes[:1]):
             continue
         longer = np.ones((round(1.6 * thickness) + 2, 1), np.uint8)
         top, bottom = max(0, int(level.min()) - 40), min(height, int(level.max()) + 40)
@@ -277,7 +337,9 @@ def _level_lines(
         strokes = np.asarray(cv2.morphologyEx(strokes_of[strip], cv2.MORPH_OPEN, longer), np.uint8)
         rulings[strip] |= band[strip] & (1 - strokes)
         slopes.append(line.slope)
-    return _LevelLines(rulings, tuple(slopes)) if slopes else None
+        middles.append(float(level.mean()))
+        ends += [line.left, line.right]
+    return _LevelLines(rulings, tuple(slopes), tuple(middles), min(ends), max(ends)) if slopes else None
 
 
 def _shows_between(solid: Mask, band: Mask) -> bool:

@@ -12,7 +12,14 @@ import cv2
 import numpy as np
 
 from worker.vision.cleaning import clean, without_drawn_lines
-from worker.vision.foreign import drop_border_lines, drop_foreign, drop_lines_of_the_paper, drop_specks
+from worker.vision.combs import without_teeth
+from worker.vision.foreign import (
+    drop_border_lines,
+    drop_foreign,
+    drop_lines_of_the_paper,
+    drop_specks,
+    without_open_field,
+)
 from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, contrast, find_ink
 from worker.vision.joining import join_pieces
 from worker.vision.normalization import tight_box
@@ -54,15 +61,21 @@ def find_marks(page: Page) -> list[Mark]:
 def find_writing(page: Page) -> Writing:
     """The marks of `page`, from the top left, and its field of ink; no marks where no ink is."""
     page = without_surround(page)
-    ink_map = find_ink(page)
-    if ink_map.core < MIN_CONTRAST:
+    before = find_ink(page)
+    if before.core < MIN_CONTRAST:
         return Writing([], NO_FIELD)
-    ink_map, mask = clean(ink_map)
+    ink_map, mask = clean(before)
     if ink_map.core < MIN_CONTRAST:
         return Writing([], NO_FIELD)
     labels, pieces = find_pieces(ink_map, mask)
     if (without_lines := without_drawn_lines(ink_map, mask, pieces)) is not None:
         ink_map, mask = without_lines
+        labels, pieces = find_pieces(ink_map, mask)
+    if (without := without_teeth(before, ink_map, labels, pieces)) is not None:
+        ink_map, mask = without
+        labels, pieces = find_pieces(ink_map, mask)
+    if (alone := without_open_field(ink_map, mask, pieces)) is not None:
+        ink_map, mask = alone
         labels, pieces = find_pieces(ink_map, mask)
     if (filled := with_filled_outlines(ink_map, labels, pieces)) is not None:
         ink_map = filled

@@ -19,6 +19,7 @@ ALONG = 0.95  # of a side: what lies around a page follows all of it
 SIDES = 2  # at least: a bar of a digit that is cut tightly may follow one
 BESIDE = 0.1  # of the others, where it is two: the bars of a 5 follow two sides, and its stem half of a third
 DEEPEST = 0.4  # of the page's width or height
+BETWEEN = 0.4  # of its width: the page itself, beside what lies to its left and right
 STRAIGHT = (
     0.85  # of its columns: the edge of a band is near to a line there; in the rest something touches it
 )
@@ -134,7 +135,7 @@ def _depths(is_near: npt.NDArray[np.bool_], small: Grey, contrast: float) -> Dep
         return None
     # At its ends it meets the bands of the other sides; what is darker there than the page may be a digit that touches.
     between = runs[runs < DEEPEST * height]
-    if between.size < (1 - DEEPEST) * width:
+    if between.size < BETWEEN * width:
         return None
     usual = _line_through(runs, runs < DEEPEST * height)
     off = np.abs(runs - usual)[runs < DEEPEST * height]

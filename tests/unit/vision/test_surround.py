@@ -46,6 +46,13 @@ def test_a_white_rim_about_a_dark_tile_is_no_paper() -> None:
     assert len(find_marks(page)) == 1
 
 
+def test_a_white_page_about_a_dark_panel_is_no_paper() -> None:
+    """As a plot shows a picture: the page is nearly twice as wide as the panel."""
+    page = without_surround(Page(_with_rim(255 - _written(width=220, at=(80, 140)), 36, 36, 84, 84, 250)))
+    assert not find_ink(page).is_dark
+    assert len(find_marks(page)) == 1
+
+
 def test_a_page_that_lies_askew_on_a_table_with_a_grain() -> None:
     rng = np.random.default_rng(4)
     grain = cv2.GaussianBlur(rng.normal(0, 1, (320, 420)).astype(np.float32), (0, 0), sigmaX=20, sigmaY=2)
