@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -372,12 +373,21 @@ def test_a_form_holds_its_numbers_within_the_page(digits: ink.TestDigits, style:
         assert border.min() > 0.6 * np.median(border)  # nothing is written there, and no line reaches it
 
 
+def _drawn_twice_alike(
+    draw: Callable[[ink.TestDigits, str, np.random.Generator], paper.Picture],
+    digits: ink.TestDigits,
+    style: str,
+    seed: int,
+) -> paper.Picture:
+    picture, again = (draw(digits, style, np.random.default_rng(seed)) for _ in range(2))
+    assert np.array_equal(picture.image, again.image)
+    return picture
+
+
 @pytest.mark.parametrize("style", fields.STYLES)
 def test_a_number_in_fields_has_a_digit_in_each(digits: ink.TestDigits, style: str) -> None:
     for seed in range(6):
-        picture = fields.draw_fields(digits, style, np.random.default_rng(seed))
-        again = fields.draw_fields(digits, style, np.random.default_rng(seed))
-        assert np.array_equal(picture.image, again.image)
+        picture = _drawn_twice_alike(fields.draw_fields, digits, style, seed)
         assert picture.label.isdigit()
         assert len(picture.label) == 1 if style == "cell" else 3 <= len(picture.label) <= 8
         assert abs(float(picture.notes["skew"])) <= fields.MOST_SKEW_DEGREES
@@ -386,9 +396,7 @@ def test_a_number_in_fields_has_a_digit_in_each(digits: ink.TestDigits, style: s
 @pytest.mark.parametrize("style", surroundings.STYLES)
 def test_what_surrounds_a_digit_leaves_its_ink_in_the_picture(digits: ink.TestDigits, style: str) -> None:
     for seed in range(6):
-        picture = surroundings.draw_surrounded(digits, style, np.random.default_rng(seed))
-        again = surroundings.draw_surrounded(digits, style, np.random.default_rng(seed))
-        assert np.array_equal(picture.image, again.image)
+        picture = _drawn_twice_alike(surroundings.draw_surrounded, digits, style, seed)
         assert picture.label in set("0123456789")
         grey = picture.image if picture.image.ndim == 2 else picture.image.min(axis=2)
         assert min(grey.shape) >= 100

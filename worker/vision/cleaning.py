@@ -134,8 +134,8 @@ def _lines_among(labels: Labels, pieces: list[Piece], shown: Mask, known_size: i
             size = max(LEAST_SIGN_PX, min(piece.width, piece.height) // SHEET_SIGNS)
         if size == 0 or piece.extent < FRAME * size:
             continue
-        window = np.s_[piece.y : piece.bottom, piece.x : piece.right]
-        own = np.isin(labels[window], piece.labels).astype(np.uint8)
+        window = piece.window
+        own = piece.own_of(labels).astype(np.uint8)
         lines = drawn_lines(own, shown[window], size, is_sure=is_long)
         if lines is None or (is_sheet and lines.level_count < SHEET):
             continue

@@ -67,8 +67,7 @@ def without_teeth(
         own = {tooth.piece.labels for tooth in comb}
         corners = [one for one in pieces if one.labels not in own and _is_corner(one, comb)]
         for piece in [*(tooth.piece for tooth in comb), *corners]:
-            window = np.s_[piece.y : piece.bottom, piece.x : piece.right]
-            found[window] |= np.isin(labels[window], piece.labels).astype(np.uint8)
+            found[piece.window] |= piece.own_of(labels).astype(np.uint8)
         _add_touched(found, comb, labels)
     if not found.any():
         return None
@@ -94,7 +93,7 @@ def _stands(piece: Piece, taken: Mask) -> bool:
 
 def _tooth_of(piece: Piece, labels: Labels, taken: Mask) -> _Tooth | None:
     """The piece as a tooth: straight, upright, and as thick at one end as at the other; or None."""
-    own = np.isin(labels[piece.y : piece.bottom, piece.x : piece.right], piece.labels)
+    own = piece.own_of(labels)
     cut = min(piece.height // 4, ENDS_PX + round(ENDS * piece.height))
     thickness = own.sum(axis=1).astype(np.float64)
     rows = np.arange(piece.height)[cut : piece.height - cut]
@@ -138,7 +137,7 @@ def _combs_of(
 
 def _add_touched(found: Mask, comb: Sequence[_Tooth], labels: Labels) -> None:
     """Add to `found`, in place, the teeth that a digit touches: ink all along where one is missing between others."""
-    step = float(np.diff([tooth.x for tooth in comb]).min())
+    step = _step_of(comb)
     for before, after in pairwise(comb):
         missing = round((after.x - before.x) / step) - 1
         for place in range(1, missing + 1):
@@ -156,7 +155,7 @@ def _add_touched(found: Mask, comb: Sequence[_Tooth], labels: Labels) -> None:
 def _ends(comb: Sequence[_Tooth], taken: Mask, labels: Labels) -> bool:
     """Whether the line that was taken away ends where a tooth stands, or would: a digit may touch the outer one."""
     is_comb = len(comb) >= LEAST_TEETH
-    step = float(np.diff([tooth.x for tooth in comb]).min())
+    step = _step_of(comb)
     first, last = round(comb[0].x), round(comb[-1].x)
     for ends in ([tooth.piece.y for tooth in comb], [tooth.piece.bottom for tooth in comb]):
         line = _along(taken, comb, ends)
@@ -185,7 +184,7 @@ def _along(mask: Mask, comb: Sequence[_Tooth], ends: Sequence[int]) -> npt.NDArr
 
 def _is_corner(piece: Piece, comb: Sequence[_Tooth]) -> bool:
     """Whether a piece is the outer corner of a comb: a tooth in step with the others, and the end of the line."""
-    step = float(np.diff([tooth.x for tooth in comb]).min())
+    step = _step_of(comb)
     near = ALIKE_PX + ALIKE * comb[0].piece.height
     for tooth, outer in (
         (comb[0], piece.x - (comb[0].x - step - comb[0].thickness_px / 2)),
@@ -201,6 +200,11 @@ def _is_corner(piece: Piece, comb: Sequence[_Tooth]) -> bool:
         ):
             return True
     return False
+
+
+def _step_of(comb: Sequence[_Tooth]) -> float:
+    """From one tooth to the next, in columns."""
+    return float(np.diff([tooth.x for tooth in comb]).min())
 
 
 def _length(line: npt.NDArray[np.bool_], start: int, way: int) -> int:

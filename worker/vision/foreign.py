@@ -75,7 +75,8 @@ def drop_foreign(pieces: list[Piece], labels: Labels) -> list[Piece]:
     boxes = _boxes(inner)
     # What touches the border is no drawn frame: in a strip it is digits on a ruling.
     dropped = {piece.labels for piece in inner if _is_frame(piece, boxes, labels)}
-    dropped |= {piece.labels for piece in pieces if _is_open_field(piece, pieces, labels)}
+    all_boxes = _boxes(pieces)
+    dropped |= {piece.labels for piece in pieces if _is_open_field(piece, all_boxes, labels)}
     for piece in pieces:
         if not piece.touches_border(width, height):
             continue
@@ -141,7 +142,7 @@ def _is_frame(piece: Piece, boxes: Boxes, labels: Labels) -> bool:
     )
     if not free.any():
         return False
-    own = np.isin(labels[piece.y : piece.bottom, piece.x : piece.right], piece.labels)
+    own = piece.own_of(labels)
     held = boxes[free]
     held = held[np.argsort(-held[:, 4], kind="stable")[:HELD], :4]
     return any(_sides(own, box - (piece.x, piece.y, piece.x, piece.y)) >= SIDES for box in held)
@@ -155,7 +156,8 @@ def without_open_field(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> tupl
     if len(pieces) > MANY or not any(_may_be_open_field(piece, mask) for piece in pieces):
         return None
     labels, solid = find_pieces(ink_map, solid_of(ink_map))
-    fields = [piece.labels for piece in solid if _is_open_field(piece, solid, labels)]
+    boxes = _boxes(solid)
+    fields = [piece.labels for piece in solid if _is_open_field(piece, boxes, labels)]
     if not fields:
         return None
     own = np.isin(labels, np.concatenate(fields)).astype(np.uint8)
@@ -171,7 +173,7 @@ def _may_be_open_field(piece: Piece, mask: Mask) -> bool:
     """Whether a piece has ink all along its bottom, and some at both ends: a 2 has, too."""
     if min(piece.width, piece.height) < 2 * LEAST_FIELD_PX:
         return False
-    own = mask[piece.y : piece.bottom, piece.x : piece.right]
+    own = mask[piece.window]
     side_px, base_px = max(3, round(SIDE * piece.width)), max(3, round(BASE * piece.height))
     if own[-base_px:].any(axis=0).mean() < RULED:
         return False
@@ -179,24 +181,22 @@ def _may_be_open_field(piece: Piece, mask: Mask) -> bool:
     return all(bool(side.mean() >= LEAST_SIDE) for side in sides)
 
 
-def _is_open_field(piece: Piece, pieces: list[Piece], labels: Labels) -> bool:
+def _is_open_field(piece: Piece, boxes: Boxes, labels: Labels) -> bool:
     """Whether a piece is a base with a side at each end, and something stands free between the sides."""
     width, height = piece.width, piece.height
     if min(width, height) < LEAST_FIELD_PX or piece.area_px > 0.5 * width * height:
         return False
     side_px, base_px = max(3, round(SIDE * width)), max(3, round(BASE * height))
-    held = [
-        one
-        for one in pieces
-        if piece.x + side_px <= one.x
-        and one.right <= piece.right - side_px
-        and one.bottom <= piece.bottom
-        and one.bottom > piece.y + height / 2
-        and one.height > height / 2
-    ]
-    if not held:
+    held = (
+        (boxes[:, 0] >= piece.x + side_px)
+        & (boxes[:, 2] <= piece.right - side_px)
+        & (boxes[:, 3] <= piece.bottom)
+        & (boxes[:, 3] > piece.y + height / 2)
+        & (boxes[:, 3] - boxes[:, 1] > height / 2)
+    )
+    if not held.any():
         return False
-    own = np.isin(labels[piece.y : piece.bottom, piece.x : piece.right], piece.labels)
+    own = piece.own_of(labels)
     drawn = (own[-base_px:].any(axis=0), own[:, :side_px].any(axis=1), own[:, -side_px:].any(axis=1))
     return all(bool(line.mean() >= RULED) for line in drawn) and not own[:-base_px, side_px:-side_px].any()
 
@@ -261,5 +261,4 @@ def drop_border_lines(marks: list[Piece], labels: Labels, ink_map: InkMap) -> li
 
 def _depth(mark: Piece, labels: Labels, ink_map: InkMap) -> float:
     """How dark the solid part of a mark is."""
-    window = np.s_[mark.y : mark.bottom, mark.x : mark.right]
-    return quantile(ink_map.ink[window][np.isin(labels[window], mark.labels)], 0.75)
+    return quantile(ink_map.ink[mark.window][mark.own_of(labels)], 0.75)

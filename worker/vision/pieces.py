@@ -35,6 +35,11 @@ class Piece:
     area_px: int
 
     @property
+    def window(self) -> tuple[slice, slice]:
+        """Its box, as the rows and columns of an array of the page."""
+        return slice(self.y, self.bottom), slice(self.x, self.right)
+
+    @property
     def width(self) -> int:
         """Columns."""
         return self.right - self.x
@@ -57,6 +62,10 @@ class Piece:
     def touches_border(self, width: int, height: int) -> bool:
         """Whether it reaches the border of a page of this size."""
         return self.x <= 1 or self.y <= 1 or self.right >= width - 1 or self.bottom >= height - 1
+
+    def own_of(self, labels: Labels) -> Flags:
+        """Which pixels of its window are its own."""
+        return np.isin(labels[self.window], self.labels)
 
     def is_within(self, other: Piece) -> bool:
         """Whether its box lies in that of `other`."""
