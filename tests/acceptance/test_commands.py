@@ -9,23 +9,37 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.conftest import ROOT, png, run_cli, write_config
 
+# What any program pays whose configuration pydantic checks: half of what the commands may take, on any machine.
+YARDSTICK = "import yaml, pydantic\nclass One(pydantic.BaseModel):\n    key: int = 0"
+
 
 @pytest.mark.parametrize("arguments", [("--help",), ("schema",), ("status",)])
 def test_what_needs_no_model_answers_at_once(folders: Path, arguments: tuple[str, ...]) -> None:
-    seconds = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run_cli(*arguments, cwd=folders)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    # Processor time: on an idle machine the program takes as long, on a busy one the clock tells of others.
-    assert min(seconds) < 0.3
+    """Processor time, since the clock of a busy machine tells of others; a slowed machine slows the yardstick, too."""
+    seconds: dict[str, list[float]] = {"command": [], "yardstick": []}
+    for _ in range(5):
+        with _processor_time(seconds["yardstick"]):
+            subprocess.run([sys.executable, "-c", YARDSTICK], check=True)
+        with _processor_time(seconds["command"]):
+            run_cli(*arguments, cwd=folders)
+    assert min(seconds["command"]) < max(0.3, 2 * min(seconds["yardstick"])), seconds
+
+
+@contextmanager
+def _processor_time(seconds: list[float]) -> Iterator[None]:
+    """Append what the child that ran in here took of a processor, in seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    yield
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 @pytest.mark.parametrize("module", ["tensorflow", "keras", "cv2"])
