@@ -8,7 +8,17 @@ import cv2
 import numpy as np
 
 from worker.vision.ink import MIN_CONTRAST, InkMap, Mask, quantile
-from worker.vision.pieces import Labels, Piece, Sizes, find_pieces, linked, solid_of, usual_of, usual_size
+from worker.vision.pieces import (
+    Findings,
+    Labels,
+    Piece,
+    Sizes,
+    find_pieces,
+    linked,
+    solid_of,
+    usual_of,
+    usual_size,
+)
 from worker.vision.rulings import LEAST_TEETH, LONGER, drawn_lines, may_be_ruled, ruled_lines
 
 EMPTY_RULING_SHARE = 0.25  # thin lines alone never cover more of a page
@@ -51,22 +61,19 @@ def clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
     return cleaned, linked(cleaned)
 
 
-def without_drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> tuple[InkMap, Mask] | None:
-    """The ink map and its mask without lines that end within the page; None where there are none.
+def without_drawn_lines(found: Findings) -> Findings:
+    """What is found without lines that end within the page; the same where there are none.
 
     Rulings with a margin, underlines, frames, tables: several times as long as the signs beside them. Left on the
     page, they join all that lies in their box to one mark.
     """
+    ink_map, mask, pieces = found.ink_map, found.mask, found.pieces
     if len(pieces) > MOST_PIECES or not any(_may_hold_lines(piece, pieces, mask) for piece in pieces):
-        return None
+        return found
     part = _window_of(pieces, mask.shape)
-    found = np.zeros_like(mask)
-    found[part] = _drawn_lines(replace(ink_map, ink=ink_map.ink[part]), mask[part], pieces)
-    if not found.any():
-        return None
-    rest = np.where(found > 0, np.float32(0), ink_map.ink)
-    cleaned = replace(ink_map, ink=rest)
-    return cleaned, linked(cleaned)
+    lines = np.zeros_like(mask)
+    lines[part] = _drawn_lines(replace(ink_map, ink=ink_map.ink[part]), mask[part], pieces)
+    return found.without(lines) if lines.any() else found
 
 
 def _window_of(pieces: list[Piece], shape: tuple[int, ...]) -> tuple[slice, slice]:

@@ -6,7 +6,7 @@ Each looks like a 1. But they are drawn with a ruler: alike, straight, in step, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import cv2
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.vision.ink import InkMap, Mask
-from worker.vision.pieces import Labels, Piece, link_of, linked
+from worker.vision.pieces import Findings, Labels, Piece, link_of
 from worker.vision.rulings import IN_STEP, IN_STEP_PX, LEAST_TEETH, in_step
 
 LEAST_HEIGHT_PX = 8
@@ -48,34 +48,31 @@ class _Tooth:
     stands: bool  # on a line that was taken away, or hangs from it
 
 
-def without_teeth(
-    before: InkMap, ink_map: InkMap, labels: Labels, pieces: Sequence[Piece]
-) -> tuple[InkMap, Mask] | None:
-    """The ink map and its mask without teeth; None where there are none.
+def without_teeth(found: Findings, before: InkMap) -> Findings:
+    """What is found without teeth; the same where there are none.
 
-    `before` is the ink map as it was before lines were taken from it, `labels` and `pieces` are those of `ink_map`.
+    `before` is the ink map as it was before lines were taken from it.
     """
+    labels, pieces = found.labels, found.pieces
     slim = [piece for piece in pieces if _is_slim(piece)]
     if not 2 <= len(slim) <= MOST or len(slim) == len(pieces):
-        return None
-    taken = ((before.ink > link_of(before)) & (ink_map.ink == 0)).astype(np.uint8)
+        return found
+    taken = ((before.ink > link_of(before)) & (found.ink_map.ink == 0)).astype(np.uint8)
     if not taken.any():
-        return None
+        return found
     teeth = [tooth for piece in slim if (tooth := _tooth_of(piece, labels, taken)) is not None]
-    found = np.zeros(labels.shape, np.uint8)
+    combs = np.zeros(labels.shape, np.uint8)
     for comb in _combs_of(teeth, pieces, taken, labels):
         own = {tooth.piece.labels for tooth in comb}
         corners = [one for one in pieces if one.labels not in own and _is_corner(one, comb)]
         for piece in [*(tooth.piece for tooth in comb), *corners]:
-            found[piece.window] |= piece.own_of(labels).astype(np.uint8)
-        _add_touched(found, comb, labels)
-    if not found.any():
-        return None
+            combs[piece.window] |= piece.own_of(labels).astype(np.uint8)
+        _add_touched(combs, comb, labels)
+    if not combs.any():
+        return found
     # Its soft edges go with it, and nobody else's ink.
-    edges = (cv2.dilate(found, np.ones((5, 5), np.uint8)) > 0) & (labels == 0)
-    rest = np.where((found > 0) | edges, np.float32(0), ink_map.ink)
-    cleaned = replace(ink_map, ink=rest)
-    return cleaned, linked(cleaned)
+    edges = (cv2.dilate(combs, np.ones((5, 5), np.uint8)) > 0) & (labels == 0)
+    return found.without((combs > 0) | edges)
 
 
 def _is_slim(piece: Piece) -> bool:

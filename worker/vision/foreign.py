@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from worker.vision.ink import InkMap, Mask, quantile
-from worker.vision.pieces import Labels, Piece, find_pieces, linked, solid_of, usual_size
+from worker.vision.pieces import Findings, Labels, Piece, find_pieces, solid_of, usual_size
 
 Boxes = npt.NDArray[np.int64]
 
@@ -148,25 +146,24 @@ def _is_frame(piece: Piece, boxes: Boxes, labels: Labels) -> bool:
     return any(_sides(own, box - (piece.x, piece.y, piece.x, piece.y)) >= SIDES for box in held)
 
 
-def without_open_field(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> tuple[InkMap, Mask] | None:
-    """The ink map and its mask without a base with two sides on which a digit hangs by soft edges; None without one.
+def without_open_field(found: Findings) -> Findings:
+    """What is found without a base with two sides on which a digit hangs by soft edges; the same where there is none.
 
     Where the two stand free of each other, `drop_foreign` tells them apart.
     """
-    if len(pieces) > MANY or not any(_may_be_open_field(piece, mask) for piece in pieces):
-        return None
-    labels, solid = find_pieces(ink_map, solid_of(ink_map))
+    pieces = found.pieces
+    if len(pieces) > MANY or not any(_may_be_open_field(piece, found.mask) for piece in pieces):
+        return found
+    labels, solid = find_pieces(found.ink_map, solid_of(found.ink_map))
     boxes = _boxes(solid)
     fields = [piece.labels for piece in solid if _is_open_field(piece, boxes, labels)]
     if not fields:
-        return None
+        return found
     own = np.isin(labels, np.concatenate(fields)).astype(np.uint8)
     others = ((labels > 0) & (own == 0)).astype(np.uint8)
     around = cv2.dilate(own, np.ones((5, 5), np.uint8)) > 0
     of_others = cv2.dilate(others, np.ones((3, 3), np.uint8)) > 0
-    taken = (own > 0) | (around & ~of_others)
-    cleaned = replace(ink_map, ink=np.where(taken, np.float32(0), ink_map.ink))
-    return cleaned, linked(cleaned)
+    return found.without((own > 0) | (around & ~of_others))
 
 
 def _may_be_open_field(piece: Piece, mask: Mask) -> bool:

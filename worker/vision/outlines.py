@@ -5,14 +5,14 @@ Read as they are, most are nothing that the model knows, and an outlined 6 is a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worker.vision.ink import InkMap, Mask
-from worker.vision.pieces import Labels, Piece
+from worker.vision.ink import Mask
+from worker.vision.pieces import Findings, Labels, Piece
 
 LEAST_PX = 40  # in a smaller sign outline and hollow are not told apart
 MOST_PIECES = 200  # on a page that is looked at for them
@@ -40,19 +40,20 @@ class _Outline:
     eyes: Mask
 
 
-def with_filled_outlines(ink_map: InkMap, labels: Labels, pieces: list[Piece]) -> InkMap | None:
-    """The ink map with outlined digits filled; None where there are none."""
+def with_filled_outlines(found: Findings) -> Findings:
+    """What is found where outlined digits are filled; the same where there are none."""
+    labels, pieces = found.labels, found.pieces
     if len(pieces) > MOST_PIECES:
-        return None
-    found = [outline for piece in pieces if (outline := _outline(piece, labels, pieces)) is not None]
-    if not found:
-        return None
-    ink = ink_map.ink.copy()
-    for outline in found:
+        return found
+    outlines = [outline for piece in pieces if (outline := _outline(piece, labels, pieces)) is not None]
+    if not outlines:
+        return found
+    ink = found.ink_map.ink.copy()
+    for outline in outlines:
         window = ink[outline.window]
-        np.maximum(window, outline.body * np.float32(ink_map.core), out=window)
+        np.maximum(window, outline.body * np.float32(found.ink_map.core), out=window)
         window[outline.eyes > 0] = 0.0
-    return replace(ink_map, ink=ink)
+    return found.with_ink(ink)
 
 
 def _outline(piece: Piece, labels: Labels, pieces: list[Piece]) -> _Outline | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worker.vision.ink import MIN_CONTRAST, QUANTUM, InkMap, Mask
+from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, Mask
 
 Labels = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
@@ -94,6 +94,33 @@ class Piece:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """The ink of a page and the pieces it falls into; what is taken away or filled gives new ones.
+
+    `mask` is what links strokes, `labels` and `pieces` are what `find_pieces` makes of it.
+    """
+
+    ink_map: InkMap
+    mask: Mask
+    labels: Labels
+    pieces: list[Piece]
+
+    @classmethod
+    def of(cls, ink_map: InkMap, mask: Mask | None = None) -> Findings:
+        """What is found in an ink map; `mask`, where it is known already, is what `linked` makes of it."""
+        mask = linked(ink_map) if mask is None else mask
+        return cls(ink_map, mask, *find_pieces(ink_map, mask))
+
+    def with_ink(self, ink: Float) -> Findings:
+        """What is found where the ink is this, and its core and noise are what they were."""
+        return Findings.of(replace(self.ink_map, ink=ink))
+
+    def without(self, taken: Mask | Flags) -> Findings:
+        """What is found where these pixels are bare."""
+        return self.with_ink(np.where(taken > 0, np.float32(0), self.ink_map.ink))
+
+
 def usual_size(pieces: Sequence[Piece]) -> int:
     """How large the signs are that hold most of the ink; 0 without any.
 
@@ -143,7 +170,7 @@ def solid_of(ink_map: InkMap) -> Mask:
     return (ink_map.ink > max(floor_of(ink_map), 0.25 * ink_map.core)).astype(np.uint8)
 
 
-def find_pieces(ink_map: InkMap, mask: Mask) -> tuple[npt.NDArray[np.int32], list[Piece]]:
+def find_pieces(ink_map: InkMap, mask: Mask) -> tuple[Labels, list[Piece]]:
     """Connected components that are dark enough somewhere to be ink.
 
     Only the part of the page around what is dark is looked at: labelling the grain of the rest costs the most. Of a

@@ -25,7 +25,7 @@ from worker.vision.joining import join_pieces
 from worker.vision.normalization import tight_box
 from worker.vision.outlines import with_filled_outlines
 from worker.vision.page import Box, Page
-from worker.vision.pieces import Labels, Piece, find_pieces, floor_of, linked
+from worker.vision.pieces import Findings, Labels, Piece, floor_of
 from worker.vision.strips import NO_FIELD, Field, field_of
 from worker.vision.surround import without_surround
 
@@ -67,21 +67,13 @@ def find_writing(page: Page) -> Writing:
     ink_map, mask = clean(before)
     if ink_map.core < MIN_CONTRAST:
         return Writing([], NO_FIELD)
-    labels, pieces = find_pieces(ink_map, mask)
-    if (without_lines := without_drawn_lines(ink_map, mask, pieces)) is not None:
-        ink_map, mask = without_lines
-        labels, pieces = find_pieces(ink_map, mask)
-    if (without := without_teeth(before, ink_map, labels, pieces)) is not None:
-        ink_map, mask = without
-        labels, pieces = find_pieces(ink_map, mask)
-    if (alone := without_open_field(ink_map, mask, pieces)) is not None:
-        ink_map, mask = alone
-        labels, pieces = find_pieces(ink_map, mask)
-    if (filled := with_filled_outlines(ink_map, labels, pieces)) is not None:
-        ink_map = filled
-        labels, pieces = find_pieces(ink_map, linked(ink_map))
+    found = without_drawn_lines(Findings.of(ink_map, mask))
+    found = without_teeth(found, before)
+    found = without_open_field(found)
+    found = with_filled_outlines(found)
+    ink_map, labels = found.ink_map, found.labels
     height, width = labels.shape
-    pieces = drop_lines_of_the_paper(pieces, width, height, ink_map.core)
+    pieces = drop_lines_of_the_paper(found.pieces, width, height, ink_map.core)
     pieces = drop_specks(drop_foreign(pieces, labels), width, height)
     marks = drop_border_lines(join_pieces(pieces), labels, ink_map)
     marks = sorted(marks, key=lambda mark: mark.area_px, reverse=True)[:MAX_MARKS]

@@ -11,7 +11,7 @@ from worker.vision.ink import Float, find_ink
 from worker.vision.normalization import NormalizerSettings
 from worker.vision.outlines import with_filled_outlines
 from worker.vision.page import Grey, Page
-from worker.vision.pieces import find_pieces, linked
+from worker.vision.pieces import Findings
 from worker.vision.segmentation import find_marks
 from worker.vision.sheet import sheet_of
 
@@ -29,10 +29,9 @@ def _outlined(digit: str) -> Grey:
 
 
 def _filled_ink(grey: Grey) -> Float | None:
-    ink_map = find_ink(Page(grey))
-    labels, pieces = find_pieces(ink_map, linked(ink_map))
-    filled = with_filled_outlines(ink_map, labels, pieces)
-    return None if filled is None else filled.ink
+    found = Findings.of(find_ink(Page(grey)))
+    filled = with_filled_outlines(found)
+    return None if filled is found else filled.ink_map.ink
 
 
 @pytest.mark.parametrize("digit", "23456789")
