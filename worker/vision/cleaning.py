@@ -91,6 +91,8 @@ def _drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> Mask:
     labels, signs = find_pieces(ink_map, solid)
     found = _lines_among(labels, signs, solid, None)
     if found.any():
+        # Their soft edges go with them: left in the mask, a frame's would hold all that is in it together.
+        found |= cv2.dilate(found, np.ones((5, 5), np.uint8)) & mask & (1 - solid)
         _, signs = find_pieces(ink_map, solid & (1 - found))
     usual = usual_size(signs)
     if any(piece.extent >= LONGER * usual for piece in pieces):

@@ -124,7 +124,7 @@ def test_digits_that_hang_on_their_boxes_are_told_from_them() -> None:
 
 
 def test_1s_that_fill_their_fields_are_no_sides() -> None:
-    for seed in (2, 5, 7):
+    for seed in range(20):
         assert _count(_fields_in_pen(seed, "817117", 52, 48, 4.0, roof=True)) == 6
 
 
