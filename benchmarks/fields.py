@@ -7,6 +7,15 @@ comb    a base line with uprights between the fields, 25 to 120 % as high as the
 tight   boxes side by side that are hardly higher than the digits, some of which touch them
 cell    one field that was cut out of a comb, its base and its two uprights at the border
 ======  ==========================================================================================
+
+Or in boxes that stand apart, one for each digit, some of which touch them:
+
+======  ==========================================================================================
+style   what is in the picture
+======  ==========================================================================================
+box     a box for each digit
+trough  a base and two sides for each digit, without a roof
+======  ==========================================================================================
 """
 
 from __future__ import annotations
@@ -21,6 +30,7 @@ from benchmarks.paper import Picture, develop, draw_office_conditions
 from benchmarks.rows import skew
 
 STYLES = ("comb", "tight", "cell")
+BOX_STYLES = ("box", "trough")
 MOST_SKEW_DEGREES: Final = 1.5
 _MARGIN_PX: Final = 40
 
@@ -66,6 +76,43 @@ def draw_fields(digits: TestDigits, style: str, rng: np.random.Generator) -> Pic
         "made_with": f"lines {thick_px} px {strength:.0%} fields {field_px} px digits {size_px} px {conditions}",
     }
     return Picture(number, style, image, conditions.jpeg_quality, notes)
+
+
+def draw_boxes(digits: TestDigits, style: str, rng: np.random.Generator) -> Picture:
+    """A number in boxes that stand apart; its label is the number."""
+    height = int(rng.integers(36, 76))
+    width = round(height * rng.uniform(0.75, 1.15))
+    gap = round(height * rng.uniform(0.08, 0.45))
+    thick_px = int(rng.integers(1, max(2, height // 18) + 1))
+    strength = float(rng.uniform(0.4, 0.95))
+    room = float(rng.uniform(0.6, 1.02))  # how high the digits are in their boxes
+    count = int(rng.integers(2, 9))
+    left, top = (_MARGIN_PX + int(rng.integers(0, height)) for _ in range(2))
+    beyond = _MARGIN_PX + int(rng.integers(0, height))
+    page = np.zeros((top + height + beyond, left + count * (width + gap) + beyond), np.float32)
+    number = ""
+    for index in range(count):
+        x, right, base = left + index * (width + gap), left + index * (width + gap) + width, top + height
+        _rule(page, (x, base), (right, base), thick_px, strength)
+        for side in (x, right):
+            _rule(page, (side, base), (side, top), thick_px, strength)
+        if style == "box":
+            _rule(page, (x, top), (right, top), thick_px, strength)
+        which = int(rng.integers(len(digits.labels)))
+        height_px = round(height * room * rng.uniform(0.9, 1.0))
+        ink = enlarge(cut_out(digits.pixels[which]), height_px, 1.3)[:, : width - thick_px]
+        aside, down = (round(height * rng.uniform(-0.06, 0.06)) for _ in range(2))
+        put(ink, page, x + (width - ink.shape[1]) // 2 + aside, top + (height - height_px) // 2 + down)
+        number += str(digits.labels[which])
+    degrees = float(rng.uniform(-MOST_SKEW_DEGREES, MOST_SKEW_DEGREES))
+    conditions = draw_office_conditions(rng)
+    notes = {
+        "skew": f"{degrees:.2f}",
+        "made_with": f"lines {thick_px} px {strength:.0%} boxes {width} x {height} px digits {room:.0%} {conditions}",
+    }
+    return Picture(
+        number, style, develop(skew(page, degrees), conditions, rng), conditions.jpeg_quality, notes
+    )
 
 
 def _rule(page: Ink, start: tuple[int, int], end: tuple[int, int], thick_px: int, strength: float) -> None:

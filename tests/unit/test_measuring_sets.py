@@ -92,7 +92,7 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     )
     folders = sorted(folder.name for folder in tmp_path.iterdir())
     assert folders == [
-        "bad-input", "characters", "characters-without-look-alikes", "fields", "forms", "nothing-to-read",
+        "bad-input", "boxes", "characters", "characters-without-look-alikes", "fields", "forms", "nothing-to-read",
         "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "strings", "strings-overlapping-deeply",
         "surroundings",
     ]  # fmt: skip
@@ -391,6 +391,15 @@ def test_a_number_in_fields_has_a_digit_in_each(digits: ink.TestDigits, style: s
         assert picture.label.isdigit()
         assert len(picture.label) == 1 if style == "cell" else 3 <= len(picture.label) <= 8
         assert abs(float(picture.notes["skew"])) <= fields.MOST_SKEW_DEGREES
+
+
+@pytest.mark.parametrize("style", fields.BOX_STYLES)
+def test_a_number_in_boxes_has_two_to_eight_digits(digits: ink.TestDigits, style: str) -> None:
+    for seed in range(6):
+        picture = _drawn_twice_alike(fields.draw_boxes, digits, style, seed)
+        assert picture.label.isdigit()
+        assert 2 <= len(picture.label) <= 8
+        assert picture.style == style
 
 
 @pytest.mark.parametrize("style", surroundings.STYLES)

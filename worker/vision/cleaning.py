@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from worker.vision.boxes import lines_of_boxes
 from worker.vision.ink import MIN_CONTRAST, InkMap, Mask, quantile
 from worker.vision.pieces import (
     Findings,
@@ -15,6 +16,7 @@ from worker.vision.pieces import (
     Sizes,
     find_pieces,
     linked,
+    soft_edges,
     solid_of,
     usual_of,
     usual_size,
@@ -44,6 +46,11 @@ def clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
     mask = linked(ink_map)
     alien = _scan_edges(ink_map)
     lines = _ruled_lines(ink_map, mask)
+    if lines is not None and (boxes := lines_of_boxes(ink_map, mask)) is not None:
+        # In a row of boxes that is cut out closely, their roofs and bases are no rulings.
+        ink_map = replace(ink_map, ink=np.where(boxes > 0, np.float32(0), ink_map.ink))
+        mask = linked(ink_map)
+        lines = _ruled_lines(ink_map, mask)
     if lines is not None:
         lines |= _remnants(mask & (1 - lines), lines)
         alien = lines if alien is None else alien | lines
@@ -91,8 +98,7 @@ def _drawn_lines(ink_map: InkMap, mask: Mask, pieces: list[Piece]) -> Mask:
     labels, signs = find_pieces(ink_map, solid)
     found = _lines_among(labels, signs, solid, None)
     if found.any():
-        # Their soft edges go with them: left in the mask, a frame's would hold all that is in it together.
-        found |= cv2.dilate(found, np.ones((5, 5), np.uint8)) & mask & (1 - solid)
+        found |= soft_edges(found, mask & (1 - solid))
         _, signs = find_pieces(ink_map, solid & (1 - found))
     usual = usual_size(signs)
     if any(piece.extent >= LONGER * usual for piece in pieces):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.vision.ink import InkMap, Mask, quantile
-from worker.vision.pieces import Findings, Labels, Piece, find_pieces, solid_of, usual_size
+from worker.vision.pieces import Findings, Flags, Labels, Piece, find_pieces, solid_of, usual_size
 
 Boxes = npt.NDArray[np.int64]
 
@@ -24,6 +24,9 @@ SIDE, BASE = (
 )  # of its width, and of its height: how thick the side and the base of a field are at most
 LEAST_SIDE = 0.25  # of the height of a digit and its field together
 RULED = 0.95  # of its length: where a line shows that was drawn with a ruler
+LEAST_HELD = 0.15  # of its height: how high a sign is that it holds
+TOUCHING = 0.6  # of the height of the signs in a frame: what else in it is one, and no scrap of the frame
+MOSTLY = 0.6  # of its way around: where the line of a frame shows
 HELD = 8  # of what lies within a frame, the largest: on a page of specks there is no end of it
 ON_A_SHEET = 4  # pieces: a digit as large as the page has fewer scraps in it
 FAINT = 0.5  # a stroke from edge to edge with less contrast than this is a fold, a rim, a ruling
@@ -131,7 +134,7 @@ def _is_frame(piece: Piece, boxes: Boxes, labels: Labels) -> bool:
     rim_x, rim_y = max(1.0, 0.06 * piece.width), max(1.0, 0.06 * piece.height)
     heights = boxes[:, 3] - boxes[:, 1]
     free = (
-        (heights > max(8, 0.15 * piece.height))
+        (heights > max(8, LEAST_HELD * piece.height))
         & (heights < 0.58 * piece.height)
         & (boxes[:, 0] > piece.x + rim_x)
         & (boxes[:, 2] < piece.right - rim_x)
@@ -146,24 +149,88 @@ def _is_frame(piece: Piece, boxes: Boxes, labels: Labels) -> bool:
     return any(_sides(own, box - (piece.x, piece.y, piece.x, piece.y)) >= SIDES for box in held)
 
 
-def without_open_field(found: Findings) -> Findings:
-    """What is found without a base with two sides on which a digit hangs by soft edges; the same where there is none.
+def without_frames(found: Findings) -> Findings:
+    """What is found without frames and open fields on which a digit hangs; the same where there are none.
 
-    Where the two stand free of each other, `drop_foreign` tells them apart.
+    Where the two stand free of each other, `drop_foreign` tells them apart. A digit that touches its frame keeps what
+    does not run along with it: dropped with the frame, it would be missing from a number that looks whole.
     """
-    pieces = found.pieces
-    if len(pieces) > MANY or not any(_may_be_open_field(piece, found.mask) for piece in pieces):
+    height, width = found.mask.shape
+    pieces = [piece for piece in found.pieces if not piece.touches_border(width, height)]
+    if len(pieces) > MANY:
+        return found
+    boxes = _boxes(pieces)
+    frames = [piece for piece in pieces if _is_frame(piece, boxes, found.labels)]
+    if not frames and not any(_may_be_open_field(piece, found.mask) for piece in found.pieces):
         return found
     labels, solid = find_pieces(found.ink_map, solid_of(found.ink_map))
     boxes = _boxes(solid)
-    fields = [piece.labels for piece in solid if _is_open_field(piece, boxes, labels)]
-    if not fields:
+    taken = np.zeros_like(found.mask)
+    for piece in solid:
+        own = piece.own_of(labels)
+        if _is_open_field(piece, boxes, labels):
+            taken[piece.window] |= own
+        elif any(_is_most_of(frame, piece) for frame in frames) and _is_frame(piece, boxes, labels):
+            touching = _signs_on(own, _height_within(piece, boxes))
+            hangs = any(_hangs_on(frame, piece, solid, found.labels, labels) for frame in frames)
+            if hangs or touching.any():
+                taken[piece.window] |= own & ~touching
+    if not taken.any():
         return found
-    own = np.isin(labels, np.concatenate(fields)).astype(np.uint8)
-    others = ((labels > 0) & (own == 0)).astype(np.uint8)
-    around = cv2.dilate(own, np.ones((5, 5), np.uint8)) > 0
+    others = ((labels > 0) & (taken == 0)).astype(np.uint8)
+    around = cv2.dilate(taken, np.ones((5, 5), np.uint8)) > 0
     of_others = cv2.dilate(others, np.ones((3, 3), np.uint8)) > 0
-    return found.without((own > 0) | (around & ~of_others))
+    return found.without((taken > 0) | (around & ~of_others))
+
+
+def _is_most_of(frame: Piece, part: Piece) -> bool:
+    """Whether what is solid is nearly as large as a frame with its soft edges."""
+    return part.is_within(frame) and part.extent >= AROUND * frame.extent
+
+
+def _rim_of(own: Flags) -> Flags:
+    """The outer line of a frame: as deep, from outside, as most of its way around is inked."""
+    filled = np.zeros((own.shape[0] + 2, own.shape[1] + 2), np.uint8)
+    contours, _ = cv2.findContours(own.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(filled, contours, -1, 1, cv2.FILLED, offset=(1, 1))
+    depth = cv2.distanceTransform(filled, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    rings = depth.astype(np.int64)
+    shells = np.bincount(rings[depth > 0], minlength=2)[1:]
+    inked = np.bincount(rings[own], minlength=len(shells) + 1)[1:] / np.maximum(shells, 1)
+    bare = np.flatnonzero(inked < MOSTLY)
+    thickness = 1 + int(bare[0]) if bare.size else len(shells)
+    return np.asarray(own & (depth <= thickness + 1), np.bool_)
+
+
+def _signs_on(own: Flags, height_px: int) -> Flags:
+    """What of a frame is writing that touches it: it is about as high as what stands free in it."""
+    rest = (own & ~_rim_of(own)).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+    is_sign = stats[:, cv2.CC_STAT_HEIGHT] >= TOUCHING * height_px
+    is_sign[0] = False
+    return np.asarray(is_sign[labels], np.bool_) if count > 1 else np.zeros_like(own)
+
+
+def _height_within(piece: Piece, boxes: Boxes) -> int:
+    """How high the highest piece is whose box lies within that of `piece`."""
+    within = (
+        (boxes[:, 0] > piece.x)
+        & (boxes[:, 1] > piece.y)
+        & (boxes[:, 2] < piece.right)
+        & (boxes[:, 3] < piece.bottom)
+    )
+    return int((boxes[within, 3] - boxes[within, 1]).max(initial=LEAST_FIELD_PX))
+
+
+def _hangs_on(frame: Piece, part: Piece, solid: list[Piece], labels: Labels, solid_labels: Labels) -> bool:
+    """Whether a sign hangs on a frame by soft edges: one piece with them, two in what is `solid`."""
+    return any(
+        other is not part
+        and other.is_within(frame)
+        and other.height > LEAST_HELD * frame.height
+        and bool(np.isin(labels[other.window][other.own_of(solid_labels)], frame.labels).any())
+        for other in solid
+    )
 
 
 def _may_be_open_field(piece: Piece, mask: Mask) -> bool:

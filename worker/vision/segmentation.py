@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from worker.vision.boxes import without_boxes
 from worker.vision.cleaning import clean, without_drawn_lines
 from worker.vision.combs import without_teeth
 from worker.vision.foreign import (
@@ -18,7 +19,7 @@ from worker.vision.foreign import (
     drop_foreign,
     drop_lines_of_the_paper,
     drop_specks,
-    without_open_field,
+    without_frames,
 )
 from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, contrast, find_ink
 from worker.vision.joining import join_pieces
@@ -67,9 +68,10 @@ def find_writing(page: Page) -> Writing:
     ink_map, mask = clean(before)
     if ink_map.core < MIN_CONTRAST:
         return Writing([], NO_FIELD)
-    found = without_drawn_lines(Findings.of(ink_map, mask))
+    found = without_boxes(Findings.of(ink_map, mask))
+    found = without_drawn_lines(found)
     found = without_teeth(found, before)
-    found = without_open_field(found)
+    found = without_frames(found)
     found = with_filled_outlines(found)
     ink_map, labels = found.ink_map, found.labels
     height, width = labels.shape
