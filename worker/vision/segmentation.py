@@ -14,12 +14,12 @@ import numpy as np
 from worker.vision.boxes import without_boxes
 from worker.vision.cleaning import clean, without_drawn_lines
 from worker.vision.combs import without_teeth
+from worker.vision.enclosures import without_frames
 from worker.vision.foreign import (
     drop_border_lines,
     drop_foreign,
     drop_lines_of_the_paper,
     drop_specks,
-    without_frames,
 )
 from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, contrast, find_ink
 from worker.vision.joining import join_pieces

@@ -115,6 +115,6 @@ def test_a_digit_that_touches_the_ring_around_a_number_stays(gap_px: int) -> Non
     cv2.ellipse(page, (210, 100), (170, 60), 0, 0, 360, 50, 3, cv2.LINE_AA)
     for index, digit in enumerate("5236"):
         cv2.putText(page, digit, (100 + 50 * index, 115), cv2.FONT_HERSHEY_SIMPLEX, 1.4, 40, 4, cv2.LINE_AA)
-    right = int(np.flatnonzero((page[100, 300:] < 128))[0]) + 300
+    right = int(np.flatnonzero(page[100, 300:] < 128)[0]) + 300
     cv2.putText(page, "7", (right - gap_px - 27, 115), cv2.FONT_HERSHEY_SIMPLEX, 1.4, 40, 4, cv2.LINE_AA)
     assert len(find_marks(Page(page))) == 5
