@@ -112,6 +112,8 @@ def _box_of(piece: Piece, own: Mask, shown: Mask) -> _Box | None:
     thickness_px = float(np.median(np.concatenate([side.runs for side in sides if side is not None])))
     if thickness_px > max(LEAST_THICK_PX, THICKEST * min(own.shape)):
         return None
+    if sides[0] is not None and not _is_on_top(sides[0], thickness_px, own):
+        sides[0] = None
     lines = np.zeros_like(own)
     for turns, (side, one) in enumerate(zip(sides, turned, strict=True)):
         if side is not None:
@@ -126,6 +128,13 @@ def _box_of(piece: Piece, own: Mask, shown: Mask) -> _Box | None:
         is_single=not _is_divided(own & (1 - lines), round(thickness_px) + 2),
         has_roof=sides[0] is not None,
     )
+
+
+def _is_on_top(roof: _Side, thickness_px: float, own: Mask) -> bool:
+    """Whether a roof lies where the sides end: the bar of a 7 may run from one to the other below that."""
+    across = round(thickness_px) + 1
+    ends = (int(own[:, :across].any(axis=1).argmax()), int(own[:, -across:].any(axis=1).argmax()))
+    return max(float(roof.edge[0]) - ends[0], float(roof.edge[-1]) - ends[1]) <= thickness_px + 1
 
 
 def _is_divided(inside: Mask, rim_px: int) -> bool:

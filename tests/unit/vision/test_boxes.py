@@ -77,6 +77,20 @@ def test_the_roofs_and_bases_of_boxes_that_are_cut_out_closely_are_no_rulings() 
     assert len(find_marks(Page(closely))) == 6
 
 
+def test_the_bar_of_a_7_from_side_to_side_is_no_roof() -> None:
+    page = _paper(3)
+    _draw_boxes(page, 3, roof=False)
+    _write(page, "85", 40)
+    left = 60 + 2 * (SIDE + GAP)
+    cv2.polylines(
+        page,
+        [np.array([(left + 1, TOP + 12), (left + SIDE - 1, TOP + 12), (left + 25, TOP + 54)], np.int32)],
+        isClosed=False, color=40, thickness=4, lineType=cv2.LINE_AA,
+    )  # fmt: skip
+    marks = find_marks(Page(_turned(page, 0.0)))
+    assert [mark.box.y <= TOP + 12 for mark in marks].count(True) == 3
+
+
 def test_a_box_in_a_row_without_a_digit_goes_with_the_others() -> None:
     page = _paper(5)
     _draw_boxes(page, 5)
