@@ -35,7 +35,7 @@ def without_frames(found: Findings) -> Findings:
     if len(pieces) > MOST_PIECES:
         return found
     boxes = boxes_of(pieces)
-    frames = [piece for piece in pieces if is_frame(piece, boxes, found.labels)]
+    frames = [piece for piece in pieces if len(pieces) > 1 and is_frame(piece, boxes, found.labels)]
     if not frames and not any(_may_be_open_field(piece, found.mask) for piece in found.pieces):
         return found
     labels, solid = find_pieces(found.ink_map, solid_of(found.ink_map))
