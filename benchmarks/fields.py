@@ -49,12 +49,12 @@ def draw_fields(digits: TestDigits, style: str, rng: np.random.Generator) -> Pic
     below = int(rng.integers(1, 5)) if style == "cell" else _MARGIN_PX + int(rng.integers(0, size_px))
     beside = int(rng.integers(1, 5)) if style == "cell" else _MARGIN_PX + int(rng.integers(0, 4 * size_px))
     page = np.zeros((base + thick_px + below, right + thick_px + beside), np.float32)
-    _rule(page, (left, base), (right, base), thick_px, strength)
+    rule(page, (left, base), (right, base), thick_px, strength)
     if style == "tight":
-        _rule(page, (left, base - field_px), (right, base - field_px), thick_px, strength)
+        rule(page, (left, base - field_px), (right, base - field_px), thick_px, strength)
     for index in range(count + 1):
         x = left + index * step
-        _rule(page, (x, base), (x, base - field_px), thick_px, strength)
+        rule(page, (x, base), (x, base - field_px), thick_px, strength)
     number = ""
     for index in range(count):
         which = int(rng.integers(len(digits.labels)))
@@ -93,11 +93,11 @@ def draw_boxes(digits: TestDigits, style: str, rng: np.random.Generator) -> Pict
     number = ""
     for index in range(count):
         x, right, base = left + index * (width + gap), left + index * (width + gap) + width, top + height
-        _rule(page, (x, base), (right, base), thick_px, strength)
+        rule(page, (x, base), (right, base), thick_px, strength)
         for side in (x, right):
-            _rule(page, (side, base), (side, top), thick_px, strength)
+            rule(page, (side, base), (side, top), thick_px, strength)
         if style == "box":
-            _rule(page, (x, top), (right, top), thick_px, strength)
+            rule(page, (x, top), (right, top), thick_px, strength)
         which = int(rng.integers(len(digits.labels)))
         height_px = round(height * room * rng.uniform(0.9, 1.0))
         ink = enlarge(cut_out(digits.pixels[which]), height_px, 1.3)[:, : width - thick_px]
@@ -115,7 +115,7 @@ def draw_boxes(digits: TestDigits, style: str, rng: np.random.Generator) -> Pict
     )
 
 
-def _rule(page: Ink, start: tuple[int, int], end: tuple[int, int], thick_px: int, strength: float) -> None:
+def rule(page: Ink, start: tuple[int, int], end: tuple[int, int], thick_px: int, strength: float) -> None:
     """Draw a line, under what is written."""
     layer = np.zeros(page.shape, np.uint8)
     cv2.line(layer, start, end, 255, thick_px, cv2.LINE_AA)

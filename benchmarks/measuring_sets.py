@@ -21,6 +21,8 @@ import numpy as np
 from benchmarks.bad_input import STYLES as BAD_STYLES
 from benchmarks.bad_input import draw_bad_input
 from benchmarks.characters import Characters, draw_character, load_characters, load_look_alikes
+from benchmarks.dates import STYLES as DATE_STYLES
+from benchmarks.dates import draw_date
 from benchmarks.fields import BOX_STYLES, draw_boxes, draw_fields
 from benchmarks.fields import STYLES as FIELD_STYLES
 from benchmarks.forms import STYLES as FORM_STYLES
@@ -38,7 +40,7 @@ from benchmarks.surroundings import STYLES as SURROUNDINGS
 from benchmarks.surroundings import draw_surrounded
 
 PAGES, NOTHING, PIECES_OF_A_KIND, STRINGS_OF_A_STYLE = 2000, 600, 1000, 300
-ROW_PAGES, FORMS, FIELDS, BOXES, BAD_INPUTS, SURROUNDED = 60, 150, 600, 400, 50, 1600
+ROW_PAGES, FORMS, FIELDS, BOXES, DATES, BAD_INPUTS, SURROUNDED = 60, 150, 600, 400, 300, 50, 1600
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,9 @@ def plan_sets(
             "boxes",
             capped(BOXES),
             lambda i, rng: draw_boxes(digits, BOX_STYLES[i % len(BOX_STYLES)], rng),
+        ),
+        MeasuringSet(
+            "dates", capped(DATES), lambda i, rng: draw_date(digits, DATE_STYLES[i % len(DATE_STYLES)], rng)
         ),
         MeasuringSet(
             "surroundings",

@@ -13,6 +13,7 @@ import pytest
 from benchmarks import (
     bad_input,
     characters,
+    dates,
     fields,
     forms,
     ink,
@@ -92,9 +93,9 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     )
     folders = sorted(folder.name for folder in tmp_path.iterdir())
     assert folders == [
-        "bad-input", "boxes", "characters", "characters-without-look-alikes", "fields", "forms", "nothing-to-read",
-        "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "strings", "strings-overlapping-deeply",
-        "surroundings",
+        "bad-input", "boxes", "characters", "characters-without-look-alikes", "dates", "fields", "forms",
+        "nothing-to-read", "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "strings",
+        "strings-overlapping-deeply", "surroundings",
     ]  # fmt: skip
     for folder in folders:
         with (tmp_path / folder / "labels.csv").open(newline="", encoding="utf-8") as file:
@@ -399,6 +400,15 @@ def test_a_number_in_boxes_has_two_to_eight_digits(digits: ink.TestDigits, style
         picture = _drawn_twice_alike(fields.draw_boxes, digits, style, seed)
         assert picture.label.isdigit()
         assert 2 <= len(picture.label) <= 8
+        assert picture.style == style
+
+
+@pytest.mark.parametrize("style", dates.STYLES)
+def test_a_date_has_three_parts(digits: ink.TestDigits, style: str) -> None:
+    for seed in range(6):
+        picture = _drawn_twice_alike(dates.draw_date, digits, style, seed)
+        parts = picture.label.split(" ")
+        assert sorted(map(len, parts)) in ([1, 1, 4], [1, 2, 4], [2, 2, 4])
         assert picture.style == style
 
 

@@ -1,0 +1,104 @@
+"""Slashes part dates and are no 1s; where it is not plain, a 1 that may be one is in doubt."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from worker.recognition.decision import DIGITS, OTHER, Sign, Thresholds, judge
+from worker.recognition.slashes import without_slashes
+from worker.vision.page import Box
+from worker.vision.segmentation import Mark
+
+HEIGHT, STEP = 40, 30
+THRESHOLDS = Thresholds(accept=0.95, digit=0.5, line=0.9)
+
+
+def _bar(height: int, lean_deg: float, pen: int = 4) -> np.ndarray:
+    lean = math.tan(math.radians(lean_deg)) * height
+    page = np.zeros((height + 12, int(abs(lean)) + 12), np.uint8)
+    foot, head = (6 + max(0.0, -lean), 6 + height), (6 + max(0.0, lean), 6)
+    cv2.line(page, (round(foot[0]), foot[1]), (round(head[0]), head[1]), 255, pen, cv2.LINE_AA)
+    rows, columns = np.flatnonzero(page.any(axis=1)), np.flatnonzero(page.any(axis=0))
+    return page[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32) / 255
+
+
+def _flagged() -> np.ndarray:
+    page = np.zeros((HEIGHT, 22), np.uint8)
+    cv2.polylines(
+        page, [np.array([(2, 14), (16, 2), (12, 38)], np.int32)], isClosed=False, color=255, thickness=4
+    )
+    return page.astype(np.float32) / 255
+
+
+def _line(text: str, slash: np.ndarray, one: np.ndarray | None = None) -> tuple[list[Sign], list[Mark]]:
+    """The signs of a line as two networks read them, every `/` as a 1, and its marks."""
+    signs, marks, x = [], [], 10
+    for character in text:
+        ink = slash if character == "/" else (one if character == "1" and one is not None else _flagged())
+        box = Box(x, 100 - ink.shape[0], ink.shape[1], ink.shape[0])
+        digit = 1 if character == "/" else int(character)
+        row = np.full(DIGITS + 3, 0.0001)
+        row[digit] = 1 - row.sum() + row[digit]
+        signs.append(Sign(row, box, digit, is_of_line=True))
+        marks.append(Mark(box, ink))
+        x += max(STEP, ink.shape[1] + 4)
+    return signs, marks
+
+
+def _read(text: str, slash: np.ndarray, one: np.ndarray | None = None) -> str:
+    return judge([without_slashes(*_line(text, slash, one))], THRESHOLDS).text.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    "date", ["12/05/2026", "3/4/1999", "04/11/2003", "2026/05/12", "31/12/26", "11/11/2011"]
+)
+@pytest.mark.parametrize("lean_deg", [8.0, 20.0, 38.0])
+@pytest.mark.parametrize("pen", [1, 5])
+def test_the_slashes_of_a_date_are_left_out(date: str, lean_deg: float, pen: int) -> None:
+    assert _read(date, _bar(46, lean_deg, pen)) == date.replace("/", "")
+
+
+def test_slanted_1s_of_the_day_and_the_year_stay_beside_slashes() -> None:
+    assert _read("08/04/1973", _bar(46, 25), one=_bar(40, 24)) == "08041973"
+
+
+@pytest.mark.parametrize("text", ["72/51/1551", "54/72/8143", "46/22/91"])
+def test_what_is_parted_like_a_date_and_is_none_goes_to_a_person(text: str) -> None:
+    assert "?" in _read(text, _bar(46, 25))
+
+
+def test_a_long_slash_of_a_fraction_goes_to_a_person() -> None:
+    assert "?" in _read("3/4", _bar(58, 25))
+    assert "?" in _read("05/2026", _bar(58, 25))
+
+
+@pytest.mark.parametrize("text", ["314", "1210512026", "7171", "11111111", "2110311"])
+@pytest.mark.parametrize("lean_deg", [-20.0, 0.0, 5.0])
+def test_upright_1s_are_1s(text: str, lean_deg: float) -> None:
+    assert _read(text, _bar(40, 20), one=_bar(40, lean_deg)) == text
+
+
+@pytest.mark.parametrize("text", ["314", "12105", "71710", "9111", "2110311"])
+def test_slanted_1s_as_high_as_the_digits_beside_them_are_1s(text: str) -> None:
+    assert _read(text, _bar(40, 20), one=_bar(42, 20)) == text
+
+
+def test_flagged_1s_are_1s_where_a_date_would_have_slashes() -> None:
+    assert _read("1210512026", _bar(40, 20)) == "1210512026"
+
+
+def test_without_a_label_for_what_is_no_digit_nothing_is_left_out() -> None:
+    signs, marks = _line("12/05/2026", _bar(46, 20))
+    short = [Sign(sign.probabilities[:OTHER], sign.box, sign.chosen) for sign in signs]
+    after = without_slashes(short, marks)
+    assert [sign.chosen for sign in after] == [sign.chosen for sign in signs]
+    assert min(sign.confidence for sign in after) < THRESHOLDS.accept
+
+
+def test_a_sign_that_was_cut_from_a_mark_is_no_slash() -> None:
+    signs, marks = _line("12/05/2026", _bar(46, 20))
+    assert without_slashes(signs, marks[:2] + marks[3:5] + marks[6:]) == signs
