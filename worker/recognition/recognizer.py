@@ -30,7 +30,7 @@ from worker.recognition.numbers import (
     search,
     weathered,
 )
-from worker.recognition.slashes import without_slashes
+from worker.recognition.punctuation import without_punctuation
 from worker.recognition.transcriber import LineTranscriber
 from worker.vision.candidates import Ladder, climb
 from worker.vision.normalization import NormalizerSettings, normalize
@@ -129,7 +129,7 @@ def recognize(
     for look, readings in zip(looks, _second_look(looks, sheets, eyes), strict=True):
         signs[look.sheet][look.line] = _settled(look, readings[0], knowledge.weights)
     signs = [
-        [without_slashes(own, line.marks) for own, line in zip(lines, sheet.lines, strict=True)]
+        [without_punctuation(own, line.marks) for own, line in zip(lines, sheet.lines, strict=True)]
         for lines, sheet in zip(signs, sheets, strict=True)
     ]
     if expected is not None:

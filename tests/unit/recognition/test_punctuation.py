@@ -1,15 +1,18 @@
-"""Slashes part dates and are no 1s; where it is not plain, a 1 that may be one is in doubt."""
+"""Slashes and brackets are no 1s, a dollar is no 5; where it is not plain, what may be one is in doubt."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import pytest
 
 from worker.recognition.decision import DIGITS, OTHER, Sign, Thresholds, judge
-from worker.recognition.slashes import without_slashes
+from worker.recognition.punctuation import without_punctuation
+from worker.training.pen import ink_of, sample_style
+from worker.training.shapes import MARKS, SHAPES
 from worker.vision.page import Box
 from worker.vision.segmentation import Mark
 
@@ -50,7 +53,7 @@ def _line(text: str, slash: np.ndarray, one: np.ndarray | None = None) -> tuple[
 
 
 def _read(text: str, slash: np.ndarray, one: np.ndarray | None = None) -> str:
-    return judge([without_slashes(*_line(text, slash, one))], THRESHOLDS).text.replace(" ", "")
+    return judge([without_punctuation(*_line(text, slash, one))], THRESHOLDS).text.replace(" ", "")
 
 
 @pytest.mark.parametrize(
@@ -91,14 +94,67 @@ def test_flagged_1s_are_1s_where_a_date_would_have_slashes() -> None:
     assert _read("1210512026", _bar(40, 20)) == "1210512026"
 
 
+def _bow(opens: bool, height: int = 50) -> np.ndarray:
+    """A round bracket."""
+    page = np.zeros((height, 20), np.uint8)
+    middle, angles = ((24, height // 2), (110, 250)) if opens else ((-5, height // 2), (-70, 70))
+    cv2.ellipse(page, middle, (20, height // 2), 0, *angles, 255, 4, cv2.LINE_AA)
+    return page.astype(np.float32) / 255
+
+
+def _drawn(shape: str, height: int = 46) -> np.ndarray:
+    """What `shapes` hold, by the project's own pen."""
+    shapes = {one.name: one for one in MARKS} | {one.name: one for one in SHAPES[5]}
+    rng = np.random.default_rng(1)
+    ink = ink_of(shapes[shape], sample_style(rng), rng, float(height))
+    rows, columns = np.flatnonzero((ink > 0.1).any(axis=1)), np.flatnonzero((ink > 0.1).any(axis=0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _line_of(signs: Sequence[tuple[int, np.ndarray]]) -> str:
+    read, marks = [], []
+    for place, (digit, ink) in enumerate(signs):
+        box = Box(10 + 60 * place, 100 - ink.shape[0], ink.shape[1], ink.shape[0])
+        row = np.full(DIGITS + 3, 0.0001)
+        row[digit] = 1 - row.sum() + row[digit]
+        read.append(Sign(row, box, digit, is_of_line=True))
+        marks.append(Mark(box, ink))
+    return judge([without_punctuation(read, marks)], THRESHOLDS).text.replace(" ", "")
+
+
+def test_brackets_around_a_number_are_left_out() -> None:
+    digits = [(digit, _flagged()) for digit in (3, 0, 1)]
+    assert _line_of([(1, _bow(opens=True)), *digits, (1, _bow(opens=False))]) == "301"
+    assert _line_of([(1, _bow(opens=True)), *digits, (1, _bow(opens=False)), *digits]) == "301301"
+
+
+def test_a_bracket_that_opens_alone_goes_to_a_person_and_one_that_closes_alone_may_be_a_bent_1() -> None:
+    digits = [(digit, _flagged()) for digit in (3, 0, 1)]
+    assert "?" in _line_of([(1, _bow(opens=True)), *digits])
+    assert _line_of([*digits, (1, _bow(opens=False, height=42))]) == "3011"
+    assert _line_of([(1, _bow(opens=False)), *digits, (1, _bow(opens=True, height=40))]) == "13011"
+
+
+def test_a_dollar_in_front_is_left_out_and_elsewhere_goes_to_a_person() -> None:
+    digits = [(digit, _flagged()) for digit in (3, 0, 1)]
+    assert _line_of([(5, _drawn("$", 48)), *digits]) == "301"
+    assert "?" in _line_of([*digits, (5, _drawn("$", 48)), *digits])
+
+
+@pytest.mark.parametrize("shape", [one.name for one in SHAPES[5]])
+def test_a_5_in_front_is_a_5(shape: str) -> None:
+    digits = [(digit, _flagged()) for digit in (3, 0, 1)]
+    assert _line_of([(5, _drawn(shape)), *digits]) == "5301"
+
+
 def test_without_a_label_for_what_is_no_digit_nothing_is_left_out() -> None:
     signs, marks = _line("12/05/2026", _bar(46, 20))
     short = [Sign(sign.probabilities[:OTHER], sign.box, sign.chosen) for sign in signs]
-    after = without_slashes(short, marks)
+    after = without_punctuation(short, marks)
     assert [sign.chosen for sign in after] == [sign.chosen for sign in signs]
     assert min(sign.confidence for sign in after) < THRESHOLDS.accept
 
 
 def test_a_sign_that_was_cut_from_a_mark_is_no_slash() -> None:
     signs, marks = _line("12/05/2026", _bar(46, 20))
-    assert without_slashes(signs, marks[:2] + marks[3:5] + marks[6:]) == signs
+    assert without_punctuation(signs, marks[:2] + marks[3:5] + marks[6:]) == signs
