@@ -16,6 +16,7 @@ import numpy as np
 
 from worker.recognition.decision import OTHER, Sign
 from worker.vision.ink import Float
+from worker.vision.layout import usual_height
 from worker.vision.segmentation import Mark
 
 LEAST_SIGNS = 3
@@ -37,6 +38,10 @@ END, NARROW, OFF_SIDE = (
     0.3,
 )  # of a dollar's height, and of its width: its stroke above and below the S
 THROUGH, MAYBE_THROUGH = 0.7, 0.45  # of its height: where that stroke shows
+SMALL, LETTER = (
+    0.85,
+    0.5,
+)  # times as high as digits: an o, and at least a letter, and at most the gap between them
 LEFT_OUT = 0.98  # the probability that what is punctuation is no digit
 
 
@@ -51,8 +56,8 @@ class _Stroke:
 def without_punctuation(signs: Sequence[Sign], marks: Sequence[Mark]) -> list[Sign]:
     """The signs of a line, from the left, without the slashes of a date, brackets and a dollar in front.
 
-    What may be one of these elsewhere is in doubt. `marks` are those of the line; a sign that was cut from one, or
-    joined from several, is none of them.
+    What may be one of these elsewhere, or a letter, is in doubt. `marks` are those of the line; a sign that was cut
+    from one, or joined from several, is none of them.
     """
     if len(signs) < LEAST_SIGNS:
         return list(signs)
@@ -61,6 +66,7 @@ def without_punctuation(signs: Sequence[Sign], marks: Sequence[Mark]) -> list[Si
     no_digits, doubtful = _slashes(signs, own)
     for found in (_brackets(signs, own), _dollars(signs, own)):
         no_digits, doubtful = no_digits | found[0], doubtful | found[1]
+    doubtful |= _noughts_of_words(signs)
     if not all(len(sign.probabilities) > OTHER for sign in signs):
         no_digits, doubtful = set(), no_digits | doubtful
     return [
@@ -151,6 +157,30 @@ def _through(ink: Float) -> float:
         return 0.0
     across = np.rint(np.linspace(ends[0], ends[1], height)).astype(np.int64)
     return float(dark[np.arange(height), np.clip(across, 0, width - 1)].mean())
+
+
+def _noughts_of_words(signs: Sequence[Sign]) -> set[int]:
+    """Where a nought that is lower than its company stands beside a letter: it may be an o."""
+    height = usual_height([sign.box.height for sign in signs if sign.chosen is not None])
+    small = [
+        place for place, sign in enumerate(signs) if sign.chosen == 0 and sign.box.height <= SMALL * height
+    ]
+    return {
+        place
+        for place in small
+        for other in (place - 1, place + 1)
+        if 0 <= other < len(signs) and _is_letter_beside(signs[other], signs[place], height)
+    }
+
+
+def _is_letter_beside(sign: Sign, nought: Sign, height: float) -> bool:
+    """Whether a sign that is no digit is as large as one, and no space is between it and a nought."""
+    left, right = sorted((sign.box, nought.box), key=lambda box: box.x)
+    return (
+        sign.chosen is None
+        and min(sign.box.height, 2 * sign.box.width) >= LETTER * height
+        and right.x - left.right <= LETTER * height
+    )
 
 
 def _stroke_of(ink: Float) -> _Stroke | None:

@@ -147,6 +147,31 @@ def test_a_5_in_front_is_a_5(shape: str) -> None:
     assert _line_of([(5, _drawn(shape)), *digits]) == "5301"
 
 
+def _word(nought_px: int, gap_px: int, letter: int | None = None) -> str:
+    """A letter, or what is read as this digit, then a nought so high, then a number."""
+    row = np.full(DIGITS + 3, 0.0001)
+    row[OTHER if letter is None else letter] = 0.998
+    signs = [Sign(row, Box(10, 60, 30, 40), letter)]
+    x = 40 + gap_px
+    for digit, height in ((0, nought_px), (3, 40), (7, 40)):
+        row = np.full(DIGITS + 3, 0.0001)
+        row[digit] = 0.998
+        signs.append(Sign(row, Box(x, 100 - height, 24, height), digit, is_of_line=True))
+        x += 30
+    return judge([without_punctuation(signs, [])], THRESHOLDS).text.replace(" ", "")
+
+
+def test_a_low_nought_beside_a_letter_may_be_an_o() -> None:
+    assert _word(28, 4) == "?37"
+
+
+@pytest.mark.parametrize(("nought_px", "gap_px", "letter"), [(40, 4, None), (28, 40, None), (28, 4, 2)])
+def test_a_nought_among_digits_or_as_high_as_they_are_or_apart_is_a_nought(
+    nought_px: int, gap_px: int, letter: int | None
+) -> None:
+    assert _word(nought_px, gap_px, letter).endswith("037")
+
+
 def test_without_a_label_for_what_is_no_digit_nothing_is_left_out() -> None:
     signs, marks = _line("12/05/2026", _bar(46, 20))
     short = [Sign(sign.probabilities[:OTHER], sign.box, sign.chosen) for sign in signs]
