@@ -32,16 +32,9 @@ PARALLEL_DEG, AS_LONG = 10.0, 1.3  # how far two slashes of a date differ, and h
 DOUBT = 0.5  # the probability that what may be punctuation is a digit
 BENT = 0.09  # heights: how far the middle of a bracket lies off its ends
 LEAST_BOW_PX = 8
-END, NARROW, OFF_SIDE = (
-    0.07,
-    0.3,
-    0.3,
-)  # of a dollar's height, and of its width: its stroke above and below the S
-THROUGH, MAYBE_THROUGH = 0.7, 0.45  # of its height: where that stroke shows
-SMALL, LETTER = (
-    0.85,
-    0.5,
-)  # times as high as digits: an o, and at least a letter, and at most the gap between them
+END, NARROW, OFF_SIDE = 0.1, 0.26, 0.3  # of a dollar: its stroke above and below the S
+THROUGH, MAYBE_THROUGH = 0.7, 0.3  # of its height: where that stroke shows
+SMALL, LETTER = 0.85, 0.5  # of the height of digits: an o at most, and a letter at least
 LEFT_OUT = 0.98  # the probability that what is punctuation is no digit
 
 
