@@ -19,7 +19,7 @@ from worker.vision.ink import Float
 from worker.vision.layout import usual_height
 from worker.vision.segmentation import Mark
 
-LEAST_SIGNS = 3
+LEAST_SIGNS = 3  # in a line: a sign of punctuation and two digits
 MOST = 8  # strokes of a line that are looked at in pairs
 LONG_YEAR = 4  # digits
 LEAST_LEAN_DEG = 7.0  # to the right: what is steeper is a 1
@@ -35,6 +35,7 @@ LEAST_BOW_PX = 8
 END, NARROW, OFF_SIDE = 0.1, 0.26, 0.3  # of a dollar: its stroke above and below the S
 THROUGH, MAYBE_THROUGH = 0.7, 0.3  # of its height: where that stroke shows
 SMALL, LETTER = 0.85, 0.5  # of the height of digits: an o at most, and a letter at least
+NEAR = 0.5  # of their height: the gap between a letter and its o at most
 LEFT_OUT = 0.98  # the probability that what is punctuation is no digit
 
 
@@ -172,7 +173,7 @@ def _is_letter_beside(sign: Sign, nought: Sign, height: float) -> bool:
     return (
         sign.chosen is None
         and min(sign.box.height, 2 * sign.box.width) >= LETTER * height
-        and right.x - left.right <= LETTER * height
+        and right.x - left.right <= NEAR * height
     )
 
 
@@ -218,13 +219,6 @@ def _is_like_a_date(parts: Sequence[str]) -> bool:
     return len(year) == 2 and all(len(day) == 2 for day in days)
 
 
-def _left_out(sign: Sign) -> Sign:
-    """The sign as no digit."""
-    probabilities = sign.probabilities * (1 - LEFT_OUT)
-    probabilities[OTHER] += LEFT_OUT
-    return replace(sign, probabilities=probabilities, chosen=None)
-
-
 def _is_date(parts: Sequence[str]) -> bool:
     """Whether three numbers are day and month, in either order, and a year of this century or the last."""
     *days, year = parts
@@ -238,3 +232,10 @@ def _is_longer(place: int, signs: Sequence[Sign], but: Collection[int], times: f
         sign.box.height for other, sign in enumerate(signs) if sign.chosen is not None and other not in but
     ]
     return bool(beside) and signs[place].box.height >= times * float(np.median(beside))
+
+
+def _left_out(sign: Sign) -> Sign:
+    """The sign as no digit."""
+    probabilities = sign.probabilities * (1 - LEFT_OUT)
+    probabilities[OTHER] += LEFT_OUT
+    return replace(sign, probabilities=probabilities, chosen=None)

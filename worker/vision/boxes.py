@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.vision.ink import Float, InkMap, Mask
-from worker.vision.pieces import Findings, Piece, find_pieces, linked, soft_edges, solid_of
+from worker.vision.pieces import Findings, Piece, find_pieces, soft_edges, solid_of
 
 LEAST_PX = 16  # the shorter side of a box
 MOST = 200  # pieces on a page that is looked at for boxes
@@ -65,8 +65,8 @@ def without_boxes(found: Findings) -> Findings:
     return found if lines is None else found.without(lines)
 
 
-def lines_of_boxes(ink_map: InkMap, mask: Mask | None = None) -> Mask | None:
-    """The pixels of boxes around digits, with their soft edges; None where there are none.
+def lines_of_boxes(ink_map: InkMap, mask: Mask) -> Mask | None:
+    """The pixels of boxes around digits, with their soft edges in the `mask`; None where there are none.
 
     One box is enough if its digit stands free in it: alone, a nought drawn with a ruler may have a stroke through it.
     What falls into several is one only beside others of its size: then a 1 fills it.
@@ -89,8 +89,7 @@ def lines_of_boxes(ink_map: InkMap, mask: Mask | None = None) -> Mask | None:
     for box in boxes:
         if any(_are_alike(box.piece, other.piece) for other in sure):
             found[box.piece.window] |= box.lines
-    shown = linked(ink_map) if mask is None else mask
-    return found | soft_edges(found, shown & (1 - solid))
+    return found | soft_edges(found, mask & (1 - solid))
 
 
 def _is_closed(piece: Piece, own: Mask, least: float = CLOSED) -> bool:

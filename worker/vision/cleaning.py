@@ -48,7 +48,7 @@ def clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
     lines = _ruled_lines(ink_map, mask)
     if lines is not None and (boxes := lines_of_boxes(ink_map, mask)) is not None:
         # In a row of boxes that is cut out closely, their roofs and bases are no rulings.
-        ink_map = replace(ink_map, ink=np.where(boxes > 0, np.float32(0), ink_map.ink))
+        ink_map = ink_map.without(boxes)
         mask = linked(ink_map)
         lines = _ruled_lines(ink_map, mask)
     if lines is not None:
@@ -56,7 +56,7 @@ def clean(ink_map: InkMap) -> tuple[InkMap, Mask]:
         alien = lines if alien is None else alien | lines
     if alien is None:
         return ink_map, mask
-    rest = np.where(alien > 0, np.float32(0), ink_map.ink)
+    rest = ink_map.without(alien).ink
     peak = float(rest.max())
     if peak < max(MIN_CONTRAST, 0.15 * ink_map.core):
         dark = ink_map.ink > 0.5 * ink_map.core  # without the soft edges that are taken away with them
@@ -175,7 +175,7 @@ def _may_be_fields(piece: Piece, mask: Mask) -> bool:
     """Whether a piece may be a row of fields that hang together: wide, with a line along its top and its bottom."""
     if piece.width < FIELDS * piece.height:
         return False
-    rows = mask[piece.y : piece.bottom, piece.x : piece.right].mean(axis=1)
+    rows = mask[piece.window].mean(axis=1)
     third = max(1, piece.height // 3)
     return bool(min(rows[:third].max(), rows[-third:].max()) >= ALONG_FIELDS)
 

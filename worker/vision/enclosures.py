@@ -34,8 +34,8 @@ def without_frames(found: Findings) -> Findings:
     pieces = [piece for piece in found.pieces if not piece.touches_border(width, height)]
     if len(pieces) > MOST_PIECES:
         return found
-    boxes = boxes_of(pieces)
-    frames = [piece for piece in pieces if len(pieces) > 1 and is_frame(piece, boxes, found.labels)]
+    boxes = boxes_of(pieces) if len(pieces) > 1 else None
+    frames = [piece for piece in pieces if boxes is not None and is_frame(piece, boxes, found.labels)]
     if not frames and not any(_may_be_open_field(piece, found.mask) for piece in found.pieces):
         return found
     labels, solid = find_pieces(found.ink_map, solid_of(found.ink_map))

@@ -7,7 +7,7 @@ the soft edges of its strokes survives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -43,6 +43,10 @@ class InkMap:
     is_dark: bool
     noise: float
     core: float
+
+    def without(self, taken: Mask | npt.NDArray[np.bool_]) -> InkMap:
+        """The map with these pixels bare; its core and its noise are what they were."""
+        return replace(self, ink=np.where(taken > 0, np.float32(0), self.ink))
 
 
 STROKES_FROM_PX = 260  # pages at least so large can hold strokes that are thin beside light and shadow

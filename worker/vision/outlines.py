@@ -68,7 +68,7 @@ def _outline(piece: Piece, labels: Labels, pieces: list[Piece]) -> _Outline | No
         or piece.area_px > DENSEST * piece.width * piece.height
     ):
         return None
-    window = np.s_[piece.y : piece.bottom, piece.x : piece.right]
+    window = piece.window
     line = _room(labels[window] == piece.labels[0])
     edges = _edges(line)
     if edges is None:

@@ -118,7 +118,7 @@ class Findings:
 
     def without(self, taken: Mask | Flags) -> Findings:
         """What is found where these pixels are bare."""
-        return self.with_ink(np.where(taken > 0, np.float32(0), self.ink_map.ink))
+        return Findings.of(self.ink_map.without(taken))
 
 
 def usual_size(pieces: Sequence[Piece]) -> int:

@@ -33,9 +33,7 @@ WITHOUT_GAPS = 0.85  # of its columns: where a drawn line shows
 LEAST_TEETH = 3  # uprights in step
 LEAST_STEP_PX = 8
 IN_STEP_PX, IN_STEP = 1.5, 0.04  # and of the step: how far an upright may stand off its place
-HELD = (
-    0.6  # of the places between the first and the last: a digit may touch an upright, which is not seen then
-)
+HELD = 0.6  # of the places from the first to the last: an upright that a digit touches is not seen
 LONGER = 4.0  # times the usual size of a sign: no stroke of one is so long
 
 
