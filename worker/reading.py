@@ -6,8 +6,10 @@ import errno
 import hashlib
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,6 +44,7 @@ B = TypeVar("B")
 # it to and fro after microseconds are half as fast as one alone (tiles; scans gain by two, but not their drawing).
 SMALL_FILE_BYTES = 4096
 SMALL_PAGE_PX = 160_000
+PART = 64  # files that are recognised together: as many tiles as the largest chunk of the classifier
 _STEP_TILES = 2048  # tiles that are recognised between two steps; some hundred milliseconds
 _CHUNK = 8  # files a thread takes at once: tiles are so quick that handing them out one by one shows
 
@@ -138,6 +141,7 @@ class Reader:
         self._transcriber = transcriber
         self._settings = settings
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+        self._recognition = ThreadPoolExecutor(1, thread_name_prefix="recognition")
 
     @property
     def settings(self) -> ReadingSettings:
@@ -146,29 +150,59 @@ class Reader:
 
     def close(self) -> None:
         """Let the threads go."""
+        self._recognition.shutdown()
         self._pool.shutdown()
 
     def read(self, arrivals: Sequence[Arrival]) -> list[Answer]:
         """One answer for each of `arrivals`, in their order."""
+        parts = [arrivals[start : start + PART] for start in range(0, len(arrivals), PART)]
+        if len(parts) == 1:
+            seen = self._seen(arrivals)
+            return self._answered(seen, self._recognized(seen))
+        # The networks work on one part while the next is decoded and cut, and the one before is drawn.
+        answers: list[Answer] = []
+        waiting: deque[tuple[list[_Seen | Answer], Future[list[Verdict]]]] = deque()
+        try:
+            for part in parts:
+                seen = self._seen(part)
+                waiting.append((seen, self._recognition.submit(copy_context().run, self._recognized, seen)))
+                if len(waiting) > 1:
+                    earlier, verdicts = waiting.popleft()
+                    answers += self._answered(earlier, verdicts.result())
+            for seen, verdicts in waiting:
+                answers += self._answered(seen, verdicts.result())
+        finally:
+            wait_for([verdicts for _, verdicts in waiting])
+        return answers
+
+    def _seen(self, arrivals: Sequence[Arrival]) -> list[_Seen | Answer]:
+        """The pictures of a part; WorldError where the disk gives none of them."""
         size_bytes = sum(arrival.size_bytes for arrival in arrivals) / max(1, len(arrivals))
         see_all = self._spread if size_bytes >= SMALL_FILE_BYTES else self._one_by_one
         seen = see_all(self._see_safely, arrivals)
         errors = [one for one in seen if isinstance(one, NotYet) and one.why == "disk_error"]
         if len(errors) == len(arrivals) > 1:
             raise WorldError("reading the inbox", OSError(errno.EIO, "no file of a whole batch can be read"))
+        return seen
+
+    def _recognized(self, seen: Sequence[_Seen | Answer]) -> list[Verdict]:
+        """The verdicts on those of a part that could be decoded."""
         found = [one for one in seen if isinstance(one, _Seen)]
-        verdicts = iter(
-            recognize(
-                [one.sheet for one in found],
-                self._classifier,
-                self._settings.knowledge,
-                self._one_by_one,
-                [self._settings.expected(one.arrival.name) for one in found],
-                self._transcriber,
-            )
+        return recognize(
+            [one.sheet for one in found],
+            self._classifier,
+            self._settings.knowledge,
+            self._one_by_one,
+            [self._settings.expected(one.arrival.name) for one in found],
+            self._transcriber,
         )
-        pairs = [(one, next(verdicts)) if isinstance(one, _Seen) else one for one in seen]
-        drawn_px = sum(one.page.width * one.page.height for one in found) / max(1, len(found))
+
+    def _answered(self, seen: Sequence[_Seen | Answer], verdicts: Sequence[Verdict]) -> list[Answer]:
+        """The answers of a part, drawn where that is asked for."""
+        own = iter(verdicts)
+        pairs = [(one, next(own)) if isinstance(one, _Seen) else one for one in seen]
+        pages = [one.page for one in seen if isinstance(one, _Seen)]
+        drawn_px = sum(page.width * page.height for page in pages) / max(1, len(pages))
         answer_all = self._spread if drawn_px >= SMALL_PAGE_PX else self._one_by_one
         return answer_all(self._answer_safely, pairs)
 

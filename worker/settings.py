@@ -51,7 +51,7 @@ class Settings(BaseModel):
 
     # How pictures are read
     engine: Literal["tensorflow", "litert"] = "tensorflow"
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 256
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     accept_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     digit_threshold: Annotated[float, Field(ge=0, le=1)] | None = None

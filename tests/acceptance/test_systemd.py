@@ -198,7 +198,7 @@ def _writes_a_log_that_can_be_searched(service: Service) -> None:
 def _takes_over_a_configuration(service: Service) -> None:
     config = service.booted.path("/etc/digit-worker/config.yaml")
     pid, before = service.show("MainPID"), config.read_text()
-    config.write_text(before.replace("batch_size: 64", "batch_size: 32"))
+    config.write_text(before.replace("batch_size: 256", "batch_size: 32"))
     service.systemctl("reload", UNIT)
     reloaded = eventually(
         lambda: [line for line in service.own_lines() if line["event"] == "config_reloaded"]

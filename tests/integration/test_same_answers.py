@@ -96,3 +96,5 @@ def test_a_picture_is_answered_alike_in_any_batch_order_and_number_of_threads(
         order = [arrivals[i] for i in np.random.default_rng(seed).permutation(len(arrivals))]
         found = answers(inbox, model, order, batch_size, threads)
         assert found == expected, (batch_size, threads)
+    order = [arrivals[i % len(arrivals)] for i in np.random.default_rng(6).permutation(5 * len(arrivals))]
+    assert answers(inbox, model, order, len(order), threads=2) == expected  # recognised in parts that overlap

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ from worker.errors import WorldError
 from worker.expectation import parse_expectations
 from worker.intake.arrivals import Arrival, Kind
 from worker.outcome import Outcome, Status
-from worker.reading import NotYet, Reader, ReadingSettings
+from worker.reading import PART, NotYet, Reader, ReadingSettings
 from worker.reasons import ReasonCode
 from worker.recognition.decision import Thresholds
 from worker.vision.decoding import Limits
@@ -106,6 +107,50 @@ def test_a_batch_is_answered_in_its_order_and_recognised_in_one_call(reader: Rea
     assert [outcome.reason and outcome.reason.code for outcome in outcomes] == [
         None, ReasonCode.UNSUPPORTED_FORMAT, None, ReasonCode.NO_INK,
     ]  # fmt: skip
+
+
+def test_a_large_batch_is_answered_in_its_order_part_by_part(reader: Reader, tmp_path: Path) -> None:
+    CLASSIFIER.calls.clear()
+    arrivals = [_arrive(tmp_path, f"{index}.png", _page()) for index in range(2 * PART + 1)]
+    arrivals[PART] = _arrive(tmp_path, "text.png", b"no picture")
+    answers = reader.read(arrivals)
+    assert [answer.arrival for answer in answers] == arrivals
+    assert [isinstance(answer, Outcome) and answer.text for answer in answers] == [
+        "3" if arrival.name != "text.png" else None for arrival in arrivals
+    ]
+    assert CLASSIFIER.calls == [PART, PART - 1, 1]
+
+
+def test_a_part_that_fails_leaves_nothing_running(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrivals = [_arrive(tmp_path, f"{index}.png", _page()) for index in range(3 * PART)]
+    running: list[int] = []
+    read = os.read
+
+    def broken_from_the_second_part(descriptor: int, count: int) -> bytes:
+        running.append(descriptor)
+        if len(running) > PART:
+            raise OSError(5, "Input/output error")
+        return read(descriptor, count)
+
+    may_answer, is_over = threading.Event(), threading.Event()
+
+    def answers_when_waited_for(tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        may_answer.wait(10)
+        is_over.set()
+        return np.zeros((len(tiles), 10), np.float32)
+
+    def waited_for(futures: list[Future[object]]) -> None:
+        may_answer.set()
+        wait(futures)
+
+    monkeypatch.setattr(os, "read", broken_from_the_second_part)
+    monkeypatch.setattr(CLASSIFIER, "logits", answers_when_waited_for)
+    monkeypatch.setattr("worker.reading.wait_for", waited_for)
+    with pytest.raises(WorldError):
+        reader.read(arrivals)
+    assert is_over.is_set()
 
 
 @pytest.mark.parametrize(("side_px", "is_spread"), [(40, False), (300, True)])

@@ -105,6 +105,10 @@ class Hints:
 # --- whose turn it is ------------------------------------------------------------------------------------
 
 _BLOCK = 512
+HANDFUL = 64  # files that are handed out whatever their size
+HANDFUL_BYTES = (
+    2 * 1024**2
+)  # and no more beyond so much: small files are cheaper in large batches, others wait longer
 
 
 class FairQueue:
@@ -349,15 +353,18 @@ class Intake:
     def take(self, max_count: int, now_s: float) -> list[Arrival]:
         """Hand out up to `max_count` ready arrivals by the rule of `FairQueue`; they are then in work.
 
-        Each is looked at once more: what is given out is what lies there now, and has settled.
+        Of large files fewer: `HANDFUL`, or what has `HANDFUL_BYTES`. Each is looked at once more: what is given
+        out is what lies there now, and has settled.
         """
         self._wake(now_s)
         taken: list[Arrival] = []
-        while len(taken) < max_count and self._queue:
-            for name in self._queue.take(max_count - len(taken)):
+        taken_bytes = 0
+        while self._queue and len(taken) < max_count and taken_bytes < HANDFUL_BYTES:
+            for name in self._queue.take(min(HANDFUL, max_count - len(taken))):
                 arrival = self._hand_out(self._entries[name], now_s)
                 if arrival is not None:
                     taken.append(arrival)
+                    taken_bytes += arrival.size_bytes
         return taken
 
     def finished(self, arrival: Arrival) -> None:

@@ -119,6 +119,20 @@ def test_an_arrival_tells_what_was_seen(desk: Desk, intake: Intake) -> None:
     assert intake.take(8, 1.0) == [Arrival("x/a.png", *sight, received_at_s=1_700_000_000.0, is_final=False)]
 
 
+@pytest.mark.parametrize(("size_bytes", "count"), [(100, 150), (40_000, 64), (20_000, 128), (10**9, 64)])
+def test_small_files_are_given_out_by_the_hundred_and_large_ones_by_the_handful(
+    desk: Desk, intake: Intake, size_bytes: int, count: int
+) -> None:
+    for index in range(200):
+        desk.put(f"{index}.png", size_bytes)
+    intake.scan(0.0)
+    given = names(intake.take(150, 1.0))
+    assert len(given) == count
+    assert "0.png" in given  # the oldest
+    assert "199.png" in given  # the newest
+    assert_balanced(intake)
+
+
 def test_a_file_that_grows_is_not_given_out(desk: Desk, intake: Intake) -> None:
     desk.put("a.png")
     intake.scan(0.0)
