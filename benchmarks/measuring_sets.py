@@ -21,6 +21,8 @@ import numpy as np
 from benchmarks.bad_input import STYLES as BAD_STYLES
 from benchmarks.bad_input import draw_bad_input
 from benchmarks.characters import Characters, draw_character, load_characters, load_look_alikes
+from benchmarks.circled import STYLES as CIRCLED_STYLES
+from benchmarks.circled import draw_circled
 from benchmarks.dates import STYLES as DATE_STYLES
 from benchmarks.dates import draw_date
 from benchmarks.fields import BOX_STYLES, draw_boxes, draw_fields
@@ -40,7 +42,16 @@ from benchmarks.surroundings import STYLES as SURROUNDINGS
 from benchmarks.surroundings import draw_surrounded
 
 PAGES, NOTHING, PIECES_OF_A_KIND, STRINGS_OF_A_STYLE = 2000, 600, 1000, 300
-ROW_PAGES, FORMS, FIELDS, BOXES, DATES, BAD_INPUTS, SURROUNDED = 60, 150, 600, 400, 300, 50, 1600
+ROW_PAGES, FORMS, FIELDS, BOXES, DATES, CIRCLED, BAD_INPUTS, SURROUNDED = (
+    60,
+    150,
+    600,
+    400,
+    300,
+    400,
+    50,
+    1600,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,11 @@ def plan_sets(
         ),
         MeasuringSet(
             "dates", capped(DATES), lambda i, rng: draw_date(digits, DATE_STYLES[i % len(DATE_STYLES)], rng)
+        ),
+        MeasuringSet(
+            "circled",
+            capped(CIRCLED),
+            lambda i, rng: draw_circled(digits, CIRCLED_STYLES[i % len(CIRCLED_STYLES)], rng),
         ),
         MeasuringSet(
             "surroundings",

@@ -13,6 +13,7 @@ import pytest
 from benchmarks import (
     bad_input,
     characters,
+    circled,
     dates,
     fields,
     forms,
@@ -93,8 +94,8 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     )
     folders = sorted(folder.name for folder in tmp_path.iterdir())
     assert folders == [
-        "bad-input", "boxes", "characters", "characters-without-look-alikes", "dates", "fields", "forms",
-        "nothing-to-read", "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "strings",
+        "bad-input", "boxes", "characters", "characters-without-look-alikes", "circled", "dates", "fields",
+        "forms", "nothing-to-read", "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "strings",
         "strings-overlapping-deeply", "surroundings",
     ]  # fmt: skip
     for folder in folders:
@@ -409,6 +410,17 @@ def test_a_date_has_three_parts(digits: ink.TestDigits, style: str) -> None:
         picture = _drawn_twice_alike(dates.draw_date, digits, style, seed)
         parts = picture.label.split(" ")
         assert sorted(map(len, parts)) in ([1, 1, 4], [1, 2, 4], [2, 2, 4])
+        assert picture.style == style
+
+
+@pytest.mark.parametrize(
+    ("style", "counts"), [("ring", {1}), ("touching", {1}), ("number", {2, 3}), ("answer", {4, 5, 6})]
+)
+def test_a_circled_number_has_its_digits(digits: ink.TestDigits, style: str, counts: set[int]) -> None:
+    for seed in range(6):
+        picture = _drawn_twice_alike(circled.draw_circled, digits, style, seed)
+        assert picture.label.isdigit()
+        assert len(picture.label) in counts
         assert picture.style == style
 
 

@@ -36,6 +36,8 @@ END, NARROW, OFF_SIDE = 0.1, 0.26, 0.3  # of a dollar: its stroke above and belo
 THROUGH, MAYBE_THROUGH = 0.7, 0.3  # of its height: where that stroke shows
 SMALL, LETTER = 0.85, 0.5  # of the height of digits: an o at most, and a letter at least
 NEAR = 0.5  # of their height: the gap between a letter and its o at most
+UNREAD = 0.6  # of the height of digits: how wide at least what is larger, and no digit
+RING = 1.4  # times the height of digits: a ring around one; and so much wider than high, or higher than wide
 LEFT_OUT = 0.98  # the probability that what is punctuation is no digit
 
 
@@ -60,7 +62,7 @@ def without_punctuation(signs: Sequence[Sign], marks: Sequence[Mark]) -> list[Si
     no_digits, doubtful = _slashes(signs, own)
     for found in (_brackets(signs, own), _dollars(signs, own)):
         no_digits, doubtful = no_digits | found[0], doubtful | found[1]
-    doubtful |= _noughts_of_words(signs)
+    doubtful |= _noughts_of_words(signs) | _beside_the_unread(signs)
     if not all(len(sign.probabilities) > OTHER for sign in signs):
         no_digits, doubtful = set(), no_digits | doubtful
     return [
@@ -165,6 +167,28 @@ def _noughts_of_words(signs: Sequence[Sign]) -> set[int]:
         for other in (place - 1, place + 1)
         if 0 <= other < len(signs) and _is_letter_beside(signs[other], signs[place], height)
     }
+
+
+def _beside_the_unread(signs: Sequence[Sign]) -> set[int]:
+    """Where a digit stands beside something larger that is none: a ring, perhaps, with another digit in it.
+
+    Between two digits that is whatever is larger; at an end, where signs of currency and words are, what is as large as
+    a ring, and no wider.
+    """
+    digits = [place for place, sign in enumerate(signs) if sign.chosen is not None]
+    if not digits:
+        return set()
+    height = usual_height([signs[place].box.height for place in digits])
+    found = set()
+    for place, sign in enumerate(signs):
+        across, along = sign.box.width / height, sign.box.height / height
+        if sign.chosen is None and along >= TALLER and across >= UNREAD:
+            before = [digit for digit in digits if digit < place]
+            after = [digit for digit in digits if digit > place]
+            is_like_a_ring = along >= RING and RING * across >= along >= across / RING
+            if (before and after) or is_like_a_ring:
+                found |= {*before[-1:], *after[:1]}
+    return found
 
 
 def _is_letter_beside(sign: Sign, nought: Sign, height: float) -> bool:

@@ -8,6 +8,19 @@ import numpy.typing as npt
 
 from worker.vision.ink import Mask
 from worker.vision.pieces import Findings, Flags, Labels, Piece, find_pieces, solid_of
+from worker.vision.rings import (
+    ASTRAY,
+    FULL,
+    MOSTLY,
+    goes_around,
+    hull_of,
+    is_blot,
+    is_elliptic,
+    may_be_ringed,
+    may_be_slash,
+    runs_along,
+    signs_in_ring,
+)
 
 Boxes = npt.NDArray[np.int64]
 
@@ -19,8 +32,11 @@ RULED = 0.95  # of its length: where a line shows that was drawn with a ruler
 SIDES = 3  # of what a frame holds: the fourth may have gone with a ruling
 HELD = 8  # of what lies within a frame, the largest: on a page of specks there is no end of it
 LEAST_HELD = 0.15  # of its height: how high a sign is that it holds
+THIN = 0.35  # of its box: what is ink of a frame at most, but for a ring
+LOOSELY = 0.58  # of its height: how high it is at most, where a frame of any kind is told from a digit by what it holds
+LEAST_ALONE, CLOSELY = 0.3, 0.85  # of the height of a ring: how high a digit is that is alone in it
 TOUCHING = 0.6  # of the height of the signs in a frame: what else in it is one, and no scrap of the frame
-MOSTLY = 0.6  # of its way around: where the line of a frame shows
+CLOSED = 0.8  # of its hull: what a frame fills that has no gap
 NEARLY = 0.9  # of a frame with its soft edges: how large what is solid of it is
 
 
@@ -36,26 +52,42 @@ def without_frames(found: Findings) -> Findings:
         return found
     boxes = boxes_of(pieces) if len(pieces) > 1 else None
     frames = [piece for piece in pieces if boxes is not None and is_frame(piece, boxes, found.labels)]
-    if not frames and not any(_may_be_open_field(piece, found.mask) for piece in found.pieces):
+    rings = [piece for piece in pieces if piece not in frames and may_be_ringed(piece, found.mask)]
+    may_be_fields = any(_may_be_open_field(piece, found.mask) for piece in found.pieces)
+    if not (frames or rings or may_be_fields):
         return found
-    labels, solid = find_pieces(found.ink_map, solid_of(found.ink_map))
-    boxes = boxes_of(solid)
+    solid = solid_of(found.ink_map)
     taken = np.zeros_like(found.mask)
-    for piece in solid:
-        own = piece.own_of(labels)
-        if is_open_field(piece, boxes, labels):
-            taken[piece.window] |= own
-        elif any(_is_most_of(frame, piece) for frame in frames) and is_frame(piece, boxes, labels):
-            touching = _signs_on(own, _height_within(piece, boxes))
-            hangs = any(_hangs_on(frame, piece, solid, found.labels, labels) for frame in frames)
-            if hangs or touching.any():
-                taken[piece.window] |= own & ~touching
+    if frames or may_be_fields:
+        taken |= _frames_with_signs(found, frames, solid)
+    for ring in rings:
+        own = ring.own_of(found.labels) & (solid[ring.window] > 0)
+        signs = signs_in_ring(own)
+        if signs is not None:
+            taken[ring.window] |= own & ~signs
     if not taken.any():
         return found
-    others = ((labels > 0) & (taken == 0)).astype(np.uint8)
+    others = solid & (1 - taken)
     around = cv2.dilate(taken, np.ones((5, 5), np.uint8)) > 0
     of_others = cv2.dilate(others, np.ones((3, 3), np.uint8)) > 0
     return found.without((taken > 0) | (around & ~of_others))
+
+
+def _frames_with_signs(found: Findings, frames: list[Piece], solid: Mask) -> Mask:
+    """The pixels (1) of open fields, and of those of the frames on which signs hang, but for these signs."""
+    labels, parts = find_pieces(found.ink_map, solid)
+    boxes = boxes_of(parts)
+    taken = np.zeros_like(found.mask)
+    for part in parts:
+        own = part.own_of(labels)
+        if is_open_field(part, boxes, labels):
+            taken[part.window] |= own
+        elif any(_is_most_of(frame, part) for frame in frames) and is_frame(part, boxes, labels):
+            touching = _signs_on(own, _height_within(part, boxes))
+            hangs = any(_hangs_on(frame, part, parts, found.labels, labels) for frame in frames)
+            if hangs or touching.any():
+                taken[part.window] |= own & ~touching
+    return taken
 
 
 def _is_most_of(frame: Piece, part: Piece) -> bool:
@@ -68,6 +100,10 @@ def _rim_of(own: Flags) -> Flags:
     filled = np.zeros((own.shape[0] + 2, own.shape[1] + 2), np.uint8)
     contours, _ = cv2.findContours(own.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(filled, contours, -1, 1, cv2.FILLED, offset=(1, 1))
+    hull = hull_of(own)
+    is_open = np.count_nonzero(filled) < CLOSED * np.count_nonzero(hull)  # its inside is its outside
+    if is_open and is_elliptic(hull):
+        filled[1:-1, 1:-1] = hull
     depth = cv2.distanceTransform(filled, cv2.DIST_L2, 5)[1:-1, 1:-1]
     rings = depth.astype(np.int64)
     shells = np.bincount(rings[depth > 0], minlength=2)[1:]
@@ -114,24 +150,42 @@ def is_frame(piece: Piece, boxes: Boxes, labels: Labels) -> bool:
     What it holds stands free in it, and is neither a dot nor as high as the slash in a nought; there is ink on
     three sides of it at least, or it only lies under the roof of a 7 or beside the tail of an 8.
     """
-    if piece.area_px > 0.35 * piece.width * piece.height or min(piece.width, piece.height) < 12:
+    if piece.area_px > FULL * piece.width * piece.height or min(piece.width, piece.height) < 12:
         return False
     rim_x, rim_y = max(1.0, 0.06 * piece.width), max(1.0, 0.06 * piece.height)
-    heights = boxes[:, 3] - boxes[:, 1]
-    free = (
-        (heights > max(8, LEAST_HELD * piece.height))
-        & (heights < 0.58 * piece.height)
-        & (boxes[:, 0] > piece.x + rim_x)
-        & (boxes[:, 2] < piece.right - rim_x)
-        & (boxes[:, 1] > piece.y + rim_y)
-        & (boxes[:, 3] < piece.bottom - rim_y)
+    within = (
+        (boxes[:, 0] > piece.x)
+        & (boxes[:, 2] < piece.right)
+        & (boxes[:, 1] > piece.y)
+        & (boxes[:, 3] < piece.bottom)
+        & (boxes[:, 3] - boxes[:, 1] > max(8, LEAST_HELD * piece.height))
     )
-    if not free.any():
+    if not within.any():
         return False
+    held = boxes[within]
+    held = held[np.argsort(-held[:, 4], kind="stable")[:HELD], :4] - (piece.x, piece.y, piece.x, piece.y)
     own = piece.own_of(labels)
-    held = boxes[free]
-    held = held[np.argsort(-held[:, 4], kind="stable")[:HELD], :4]
-    return any(_sides(own, box - (piece.x, piece.y, piece.x, piece.y)) >= SIDES for box in held)
+    hull = hull_of(own)
+    inked = (labels[piece.window] > 0) & ~own
+    held = np.array(
+        [box for box in held if _sides(own, box) >= SIDES and not may_be_slash(inked, box, hull)]
+    ).reshape(-1, 4)
+    heights = held[:, 3] - held[:, 1]
+    if not heights.size or not goes_around(own, hull):
+        return False
+    if len(heights) == 1 and heights[0] < LEAST_ALONE * piece.height and is_blot(inked, held[0]):
+        return False
+    free = (
+        (held[:, 0] > rim_x)
+        & (held[:, 2] < piece.width - rim_x)
+        & (held[:, 1] > rim_y)
+        & (held[:, 3] < piece.height - rim_y)
+        & (heights < LOOSELY * piece.height)
+    )
+    if piece.area_px <= THIN * piece.width * piece.height and free.any():
+        return True
+    is_ringed = (heights > LEAST_ALONE * piece.height) & (heights < CLOSELY * piece.height)
+    return bool(is_ringed.any()) and runs_along(own, hull, ASTRAY)
 
 
 def _may_be_open_field(piece: Piece, mask: Mask) -> bool:

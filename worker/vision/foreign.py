@@ -7,6 +7,7 @@ import numpy as np
 from worker.vision.enclosures import Boxes, boxes_of, is_frame, is_open_field
 from worker.vision.ink import InkMap, quantile
 from worker.vision.pieces import Labels, Piece, usual_size
+from worker.vision.rings import is_crossed
 
 LARGE_PX = 260  # a page whose shorter side is as long shows more than one digit's paper
 MANY = 12  # pieces: more than one digit falls into
@@ -60,7 +61,8 @@ def drop_foreign(pieces: list[Piece], labels: Labels) -> list[Piece]:
     is_large = min(width, height) >= LARGE_PX
     boxes = boxes_of(inner)
     # What touches the border is no drawn frame: in a strip it is digits on a ruling.
-    dropped = {piece.labels for piece in inner if is_frame(piece, boxes, labels)}
+    frames = [piece for piece in inner if is_frame(piece, boxes, labels)]
+    dropped = {frame.labels for frame in frames if not is_crossed(frame, labels)}
     all_boxes = boxes_of(pieces)
     dropped |= {piece.labels for piece in pieces if is_open_field(piece, all_boxes, labels)}
     for piece in pieces:

@@ -76,11 +76,21 @@ def find_writing(page: Page) -> Writing:
     ink_map, labels = found.ink_map, found.labels
     height, width = labels.shape
     pieces = drop_lines_of_the_paper(found.pieces, width, height, ink_map.core)
-    pieces = drop_specks(drop_foreign(pieces, labels), width, height)
+    own = drop_foreign(pieces, labels)
+    frames = [piece for piece in pieces if piece not in own and not piece.touches_border(width, height)]
+    field = field_of(_without(ink_map, labels, frames))
+    pieces = drop_specks(own, width, height)
     marks = drop_border_lines(join_pieces(pieces), labels, ink_map)
     marks = sorted(marks, key=lambda mark: mark.area_px, reverse=True)[:MAX_MARKS]
     in_order = sorted(marks, key=lambda mark: (mark.y, mark.x))
-    return Writing([_cut(page, ink_map, labels, piece) for piece in in_order], field_of(ink_map))
+    return Writing([_cut(page, ink_map, labels, piece) for piece in in_order], field)
+
+
+def _without(ink_map: InkMap, labels: Labels, dropped: list[Piece]) -> InkMap:
+    """The ink without that of these pieces: a frame that crosses a line would be read as strokes of it."""
+    if not dropped:
+        return ink_map
+    return ink_map.without(np.isin(labels, [label for piece in dropped for label in piece.labels]))
 
 
 def _cut(page: Page, ink_map: InkMap, labels: Labels, piece: Piece) -> Mark:

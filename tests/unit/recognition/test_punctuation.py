@@ -172,6 +172,28 @@ def test_a_nought_among_digits_or_as_high_as_they_are_or_apart_is_a_nought(
     assert _word(nought_px, gap_px, letter).endswith("037")
 
 
+def _with_a_blot(text: str, place: int, size: tuple[int, int]) -> list[Sign]:
+    """The signs of a line, with something of this width and height before the sign at a place that is no digit."""
+    signs, marks = _line(text, _bar(HEIGHT, 15))
+    right = signs[place].box.x if place < len(signs) else signs[-1].box.right + STEP
+    row = np.full(DIGITS + 3, 0.0001)
+    row[OTHER] = 1 - row.sum() + row[OTHER]
+    ring = Sign(row, Box(right - 2, 100 - (HEIGHT + size[1]) // 2, *size), None, is_of_line=True)
+    return without_punctuation([*signs[:place], ring, *signs[place:]], marks)
+
+
+@pytest.mark.parametrize(("place", "size"), [(2, (60, 64)), (1, (30, 50)), (0, (60, 64)), (4, (60, 64))])
+def test_a_digit_beside_something_large_that_is_none_goes_to_a_person(
+    place: int, size: tuple[int, int]
+) -> None:
+    assert "?" in judge([_with_a_blot("4193", place, size)], THRESHOLDS).text
+
+
+@pytest.mark.parametrize(("place", "size"), [(0, (30, 50)), (4, (200, 64)), (2, (12, 64)), (2, (30, 20))])
+def test_currency_words_and_dashes_beside_digits_leave_them_be(place: int, size: tuple[int, int]) -> None:
+    assert judge([_with_a_blot("4193", place, size)], THRESHOLDS).text.replace(" ", "") == "4193"
+
+
 def test_without_a_label_for_what_is_no_digit_nothing_is_left_out() -> None:
     signs, marks = _line("12/05/2026", _bar(46, 20))
     short = [Sign(sign.probabilities[:OTHER], sign.box, sign.chosen) for sign in signs]
