@@ -38,20 +38,12 @@ from benchmarks.pieces import HALVES, draw_half, draw_two
 from benchmarks.rows import PENS, draw_rows
 from benchmarks.strings import DEEP, draw_string
 from benchmarks.strings import STYLES as STRING_STYLES
+from benchmarks.surroundings import SLIP_STYLES, draw_slip, draw_surrounded
 from benchmarks.surroundings import STYLES as SURROUNDINGS
-from benchmarks.surroundings import draw_surrounded
 
 PAGES, NOTHING, PIECES_OF_A_KIND, STRINGS_OF_A_STYLE = 2000, 600, 1000, 300
-ROW_PAGES, FORMS, FIELDS, BOXES, DATES, CIRCLED, BAD_INPUTS, SURROUNDED = (
-    60,
-    150,
-    600,
-    400,
-    300,
-    400,
-    50,
-    1600,
-)
+ROW_PAGES, FORMS, FIELDS, BOXES, DATES, CIRCLED = 60, 150, 600, 400, 300, 400
+BAD_INPUTS, SURROUNDED, SLIPS = 50, 1600, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +124,9 @@ def plan_sets(
             "surroundings",
             capped(SURROUNDED),
             lambda i, rng: draw_surrounded(digits, SURROUNDINGS[i % len(SURROUNDINGS)], rng),
+        ),
+        MeasuringSet(
+            "slips", capped(SLIPS), lambda i, rng: draw_slip(digits, SLIP_STYLES[i % len(SLIP_STYLES)], rng)
         ),
         MeasuringSet(
             "bad-input",

@@ -12,6 +12,15 @@ streak    one to three columns that a dirty scanner draws: 10 to 45 % darker, or
 faint     a ruling of 4 to 15 % contrast, up to 3° askew
 outline   the digit drawn as an outline 3 to 5 px thick
 ========  ==========================================================================================
+
+Or numbers on a slip of paper that is small beside what surrounds it:
+
+========  ==========================================================================================
+style     what is in the picture
+========  ==========================================================================================
+scanned   a slip under the black or grey lid of a scanner, up to 12° askew
+lying     a slip on a table with a grain, up to 12° askew, with a shadow on two sides
+========  ==========================================================================================
 """
 
 from __future__ import annotations
@@ -62,6 +71,43 @@ def draw_surrounded(digits: TestDigits, style: str, rng: np.random.Generator) ->
     )
 
 
+def draw_slip(digits: TestDigits, style: str, rng: np.random.Generator) -> Picture:
+    """A slip with a number of one to five digits; its label is the number."""
+    size_px = int(rng.integers(40, 90))
+    inks, label = [], ""
+    for _ in range(int(rng.integers(1, 6))):
+        which = int(rng.integers(len(digits.labels)))
+        inks.append(enlarge(cut_out(digits.pixels[which]), round(size_px * rng.uniform(0.9, 1.0)), 1.3))
+        label += str(int(digits.labels[which]))
+    gap_px = round(size_px * rng.uniform(0.12, 0.35))
+    margin_px = [round(size_px * rng.uniform(0.4, 1.5)) for _ in range(4)]
+    width = margin_px[0] + sum(ink.shape[1] + gap_px for ink in inks) - gap_px + margin_px[1]
+    cover = np.zeros((margin_px[2] + size_px + margin_px[3], width), np.float32)
+    x = margin_px[0]
+    for ink in inks:
+        put(ink, cover, x, margin_px[2] + size_px - ink.shape[0])
+        x += ink.shape[1] + gap_px
+    conditions = replace(
+        draw_office_conditions(rng), gradient=0.0, jpeg_quality=draw_jpeg_quality(rng, 75, 95)
+    )
+    spread = float(rng.uniform(0.25, 0.9))
+    top, bottom, left, right = (
+        20 + round(spread * max(cover.shape) * rng.uniform(0.2, 1.0)) for _ in range(4)
+    )
+    size = (cover.shape[0] + top + bottom, cover.shape[1] + left + right)
+    if style == "scanned":
+        around = np.full(size, rng.choice([rng.uniform(5, 40), rng.uniform(60, 110)]), np.float32)
+    else:
+        around = _table_of(size, rng)
+        low, aside = (int(rng.integers(2, 8)) for _ in range(2))
+        shadow = np.zeros(size, np.float32)
+        shadow[top + low : size[0] - bottom + low, left + aside : size[1] - right + aside] = 1
+        around *= 1 - rng.uniform(0.1, 0.5) * cv2.GaussianBlur(shadow, (0, 0), rng.uniform(1, 4))
+    page = _framed(_grey(cover, conditions), around, (top, bottom, left, right), rng.uniform(-12, 12))
+    image = expose(page, conditions, rng)
+    return Picture(label, style, image, conditions.jpeg_quality, {"made_with": str(conditions)})
+
+
 def _grey(cover: Ink, conditions: Conditions) -> Ink:
     """The light that comes from the page."""
     return cast("Ink", conditions.paper - 255 * conditions.contrast * cover)
@@ -103,14 +149,18 @@ def _lid(cover: Ink, conditions: Conditions, rng: np.random.Generator) -> Image:
 
 def _table(cover: Ink, conditions: Conditions, rng: np.random.Generator) -> Image:
     top, bottom, left, right = (max(depth, 24) for depth in _depths(cover.shape, 0.08, 0.22, rng))
-    size = (cover.shape[0] + top + bottom, cover.shape[1] + left + right)
+    table = _table_of((cover.shape[0] + top + bottom, cover.shape[1] + left + right), rng)
+    degrees = rng.uniform(-7, 7)
+    page = _framed(_grey(cover, conditions), table, (top, bottom, left, right), degrees)
+    return expose(page, conditions, rng)
+
+
+def _table_of(size: tuple[int, int], rng: np.random.Generator) -> Ink:
+    """A table with a grain."""
     grain = cv2.GaussianBlur(
         rng.standard_normal(size, dtype=np.float32), (0, 0), sigmaX=rng.uniform(8, 30), sigmaY=2
     )
-    table = rng.uniform(50, 95) + rng.uniform(6, 20) * grain / float(grain.std())
-    degrees = rng.uniform(-7, 7)
-    page = _framed(_grey(cover, conditions), cast("Ink", table), (top, bottom, left, right), degrees)
-    return expose(page, conditions, rng)
+    return cast("Ink", rng.uniform(50, 95) + rng.uniform(6, 20) * grain / float(grain.std()))
 
 
 def _tile(cover: Ink, conditions: Conditions, rng: np.random.Generator) -> Image:
@@ -192,4 +242,5 @@ _STYLES: dict[str, Callable[[Ink, Conditions, np.random.Generator], Image]] = {
     "faint": _faint,
     "outline": _outline,
 }
+SLIP_STYLES = ("scanned", "lying")
 STYLES = tuple(_STYLES)

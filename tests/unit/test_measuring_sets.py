@@ -95,8 +95,8 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     folders = sorted(folder.name for folder in tmp_path.iterdir())
     assert folders == [
         "bad-input", "boxes", "characters", "characters-without-look-alikes", "circled", "dates", "fields",
-        "forms", "nothing-to-read", "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "strings",
-        "strings-overlapping-deeply", "surroundings",
+        "forms", "nothing-to-read", "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "slips",
+        "strings", "strings-overlapping-deeply", "surroundings",
     ]  # fmt: skip
     for folder in folders:
         with (tmp_path / folder / "labels.csv").open(newline="", encoding="utf-8") as file:
@@ -422,6 +422,16 @@ def test_a_circled_number_has_its_digits(digits: ink.TestDigits, style: str, cou
         assert picture.label.isdigit()
         assert len(picture.label) in counts
         assert picture.style == style
+
+
+@pytest.mark.parametrize("style", surroundings.SLIP_STYLES)
+def test_a_slip_has_a_number_on_light_paper(digits: ink.TestDigits, style: str) -> None:
+    for seed in range(6):
+        picture = _drawn_twice_alike(surroundings.draw_slip, digits, style, seed)
+        assert picture.label.isdigit()
+        assert 1 <= len(picture.label) <= 5
+        grey = picture.image if picture.image.ndim == 2 else picture.image.min(axis=2)
+        assert float(np.median(grey[0])) + 60 < float(np.percentile(grey, 95))
 
 
 @pytest.mark.parametrize("style", surroundings.STYLES)

@@ -11,6 +11,7 @@ from worker.vision.pieces import Flags, Labels, Piece
 
 LEAST_RING_PX = 32  # its shorter side
 SLIMMEST, WIDEST = 0.5, 3.0  # heights: how wide a ring is around a digit, and around three
+LEAST_INSIDE = 0.1  # of its middle: what is ink where a sign touches it
 FULL = 0.5  # of its box: what is ink of it at most, with what touches it
 ELLIPSE = 0.6, 0.84  # of its box: what its hull fills, an upright ellipse 0.79
 RIM, ASTRAY = 0.16, 0.1  # of its width, and of its ink: how far it strays from its hull
@@ -31,7 +32,7 @@ STROKE = 0.35  # of its length: how thick a slash is
 
 
 def may_be_ringed(piece: Piece, mask: Mask) -> bool:
-    """Whether a piece reaches all four sides of its box in their middles, and no corner: a ring, a nought, an 8."""
+    """Whether a piece reaches all four sides of its box in their middles, no corner, and its middle: a ring, an 8."""
     width, height = piece.width, piece.height
     if min(width, height) < LEAST_RING_PX or not SLIMMEST * height <= width <= WIDEST * height:
         return False
@@ -43,7 +44,9 @@ def may_be_ringed(piece: Piece, mask: Mask) -> bool:
         own[along:-along, :rim_x], own[along:-along, -rim_x:],
     )  # fmt: skip
     corners = own[:rim_y, :rim_x], own[:rim_y, -rim_x:], own[-rim_y:, :rim_x], own[-rim_y:, -rim_x:]
-    return all(bool(middle.any()) for middle in middles) and not any(bool(corner.any()) for corner in corners)
+    if not all(middle.any() for middle in middles) or any(corner.any() for corner in corners):
+        return False
+    return float(own[along:-along, across:-across].mean()) >= LEAST_INSIDE
 
 
 def signs_in_ring(own: Flags) -> Flags | None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from worker.vision.ink import Float, Mask, shrink
 from worker.vision.page import Grey, Page
+from worker.vision.slips import DARK, LEAST_PART, ground_around_slip
 
 LEAST_SIDE_PX = 64  # what is smaller shows a digit and no page
 SIDE_PX = 200  # a surround is sought at about this size
@@ -46,11 +47,16 @@ def without_surround(page: Page) -> Page:
 
     Straight bands of another tone along two sides at least, with a sharp edge, in which nothing is written.
     """
-    if min(page.width, page.height) < LEAST_SIDE_PX or not _may_have_one(page.grey):
+    if min(page.width, page.height) < LEAST_SIDE_PX:
+        return page
+    may_have_bands, may_be_ground = _may_have_one(page.grey), _may_be_ground(page.grey)
+    if not (may_have_bands or may_be_ground):
         return page
     step = max(1, min(max(page.width, page.height) // SIDE_PX, min(page.width, page.height) // 32))
     small = shrink(page.grey, step)
-    bands = _bands(small)
+    bands = _ground(small) if may_be_ground else None
+    if bands is None and may_have_bands:
+        bands = _bands(small)
     if bands is None:
         return page
     tone = _tone_beside(small, bands)
@@ -76,6 +82,32 @@ def _middle(greys: Grey) -> int:
     """The median, near enough, of a few grey levels: NumPy's takes ten times as long."""
     half = greys.size // 2
     return int(np.partition(greys.ravel(), half)[half])
+
+
+def _may_be_ground(grey: Grey) -> bool:
+    """Whether two borders at least have one tone, and a part of the page is much lighter."""
+    height, width = grey.shape
+    borders = (grey[0], grey[-1], grey[:, 0], grey[:, -1])
+    darkest, tone = sorted(_middle(border[:: max(1, border.size // 64)]) for border in borders)[:SIDES]
+    if tone - darkest > LEAST_STEP or tone > DARK * 255:
+        return False
+    sample = grey[:: max(1, height // 64), :: max(1, width // 64)]
+    return int(np.count_nonzero(sample > tone + LEAST_STEP)) >= LEAST_PART * sample.size
+
+
+def _ground(small: Grey) -> Mask | None:
+    """The pixels (1) around a slip of paper; None where none is told, or something is written beside it."""
+    ground = ground_around_slip(small)
+    if ground is None:
+        return None
+    calm = np.asarray(cv2.medianBlur(small, 5), np.uint8)
+    within = cv2.erode(ground, np.ones((7, 7), np.uint8)) > 0
+    paper = small[ground == 0]
+    tone, level = float(np.median(calm[within])), float(np.median(paper))
+    if _is_written_on(calm[within], tone, level - tone):
+        return None
+    written = np.abs(paper.astype(np.int16) - level) > LEFT * (level - tone)
+    return ground if np.count_nonzero(written) >= 4 else None
 
 
 def _bands(small: Grey) -> Mask | None:

@@ -142,3 +142,74 @@ def test_odd_shapes_do_no_harm(shape: tuple[int, int]) -> None:
     grey[:9] = grey[-9:] = grey[:, :9] = grey[:, -9:] = 20
     grey[shape[0] // 2 - 5 : shape[0] // 2 + 5, shape[1] // 2] = INK
     assert without_surround(Page(grey)).grey.shape == shape
+
+
+def _on_ground(slip: Grey, tone: int, at: tuple[int, int], degrees: float = 0.0) -> Grey:
+    """A slip on dark ground four times as large, with its upper left corner there."""
+    ground = np.full((2 * slip.shape[0], 2 * slip.shape[1]), tone, np.uint8)
+    there = np.zeros_like(ground)
+    page = ground.copy()
+    window = np.s_[at[1] : at[1] + slip.shape[0], at[0] : at[0] + slip.shape[1]]
+    page[window], there[window] = slip, 255
+    middle = (at[0] + slip.shape[1] / 2, at[1] + slip.shape[0] / 2)
+    turn = cv2.getRotationMatrix2D(middle, degrees, 1)
+    size = (ground.shape[1], ground.shape[0])
+    page, there = (np.asarray(cv2.warpAffine(each, turn, size)) for each in (page, there))
+    whole = np.where(there > 250, page, ground) + np.random.default_rng(2).normal(0, 3, ground.shape)
+    return np.asarray(np.clip(whole, 0, 255), np.uint8)
+
+
+@pytest.mark.parametrize("tone", [0, 60, 120])
+@pytest.mark.parametrize(
+    ("at", "degrees"),
+    [
+        ((20, 20), 0.0),
+        ((150, 110), 0.0),
+        ((280, 10), 0.0),
+        ((0, 0), 0.0),
+        ((30, 30), 7.0),
+        ((150, 110), -12.0),
+    ],
+)
+def test_a_digit_on_a_slip_is_found_where_it_is(tone: int, at: tuple[int, int], degrees: float) -> None:
+    slip = _written()
+    (alone,) = find_marks(Page(slip))
+    (mark,) = find_marks(Page(_on_ground(slip, tone, at, degrees)))
+    assert mark.box.x == pytest.approx(alone.box.x + at[0], abs=16)
+    assert mark.box.y == pytest.approx(alone.box.y + at[1], abs=16)
+    assert mark.box.height == pytest.approx(alone.box.height, abs=12)
+
+
+def test_nothing_is_painted_over_where_two_slips_lie_or_something_is_written_beside_one() -> None:
+    page = _on_ground(_written(height=150, width=150, at=(45, 105)), 50, (10, 10))
+    another = page.copy()
+    another[170:290, 170:290] = _written(height=120, width=120, at=(30, 90))
+    beside = page.copy()
+    cv2.putText(beside, "7", (200, 260), cv2.FONT_HERSHEY_SIMPLEX, 3, 230, 7, cv2.LINE_AA)
+    for each in (another, beside):
+        assert without_surround(Page(each)).grey is each
+
+
+@pytest.mark.parametrize("digit", "0123456789")
+@pytest.mark.parametrize("thickness", [6, 16, 30])
+def test_a_light_digit_on_dark_ground_is_no_slip(digit: str, thickness: int) -> None:
+    grey = np.full((300, 300), 30, np.uint8)
+    cv2.putText(grey, digit, (80, 230), cv2.FONT_HERSHEY_SIMPLEX, 7, 230, thickness, cv2.LINE_AA)
+    assert without_surround(Page(grey)).grey is grey
+
+
+def test_a_boxy_nought_on_dark_ground_and_a_blank_slip_are_none_to_read() -> None:
+    nought = np.full((300, 300), 30, np.uint8)
+    cv2.rectangle(nought, (90, 60), (210, 240), 230, 24)
+    blank = np.full((300, 300), 30, np.uint8)
+    cv2.rectangle(blank, (90, 60), (210, 240), 230, cv2.FILLED)
+    for each in (nought, blank):
+        assert without_surround(Page(each)).grey is each
+
+
+def test_the_light_of_a_lamp_is_no_slip() -> None:
+    rows, columns = np.mgrid[:300, :400].astype(np.float32)
+    light = 60 + 180 * np.exp(-(((rows - 150) / 70) ** 2 + ((columns - 200) / 70) ** 2))
+    grey = np.asarray(light, np.uint8)
+    cv2.putText(grey, "3", (180, 175), cv2.FONT_HERSHEY_SIMPLEX, 2, 20, 5, cv2.LINE_AA)
+    assert without_surround(Page(grey)).grey is grey
