@@ -38,12 +38,14 @@ from benchmarks.pieces import HALVES, draw_half, draw_two
 from benchmarks.rows import PENS, draw_rows
 from benchmarks.strings import DEEP, draw_string
 from benchmarks.strings import STYLES as STRING_STYLES
+from benchmarks.struck import STYLES as STRUCK_STYLES
+from benchmarks.struck import draw_struck
 from benchmarks.surroundings import SLIP_STYLES, draw_slip, draw_surrounded
 from benchmarks.surroundings import STYLES as SURROUNDINGS
 
 PAGES, NOTHING, PIECES_OF_A_KIND, STRINGS_OF_A_STYLE = 2000, 600, 1000, 300
 ROW_PAGES, FORMS, FIELDS, BOXES, DATES, CIRCLED = 60, 150, 600, 400, 300, 400
-BAD_INPUTS, SURROUNDED, SLIPS = 50, 1600, 200
+BAD_INPUTS, SURROUNDED, SLIPS, STRUCK = 50, 1600, 200, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,11 @@ def plan_sets(
             "surroundings",
             capped(SURROUNDED),
             lambda i, rng: draw_surrounded(digits, SURROUNDINGS[i % len(SURROUNDINGS)], rng),
+        ),
+        MeasuringSet(
+            "struck",
+            capped(STRUCK),
+            lambda i, rng: draw_struck(digits, STRUCK_STYLES[i % len(STRUCK_STYLES)], rng),
         ),
         MeasuringSet(
             "slips", capped(SLIPS), lambda i, rng: draw_slip(digits, SLIP_STYLES[i % len(SLIP_STYLES)], rng)

@@ -25,6 +25,7 @@ from benchmarks import (
     pieces,
     rows,
     strings,
+    struck,
     surroundings,
 )
 
@@ -96,7 +97,7 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     assert folders == [
         "bad-input", "boxes", "characters", "characters-without-look-alikes", "circled", "dates", "fields",
         "forms", "nothing-to-read", "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "slips",
-        "strings", "strings-overlapping-deeply", "surroundings",
+        "strings", "strings-overlapping-deeply", "struck", "surroundings",
     ]  # fmt: skip
     for folder in folders:
         with (tmp_path / folder / "labels.csv").open(newline="", encoding="utf-8") as file:
@@ -422,6 +423,13 @@ def test_a_circled_number_has_its_digits(digits: ink.TestDigits, style: str, cou
         assert picture.label.isdigit()
         assert len(picture.label) in counts
         assert picture.style == style
+
+
+@pytest.mark.parametrize("style", struck.STYLES)
+def test_what_is_struck_out_has_no_label(digits: ink.TestDigits, style: str) -> None:
+    for seed in range(6):
+        picture = _drawn_twice_alike(struck.draw_struck, digits, style, seed)
+        assert (picture.label, picture.style) == ("none", style)
 
 
 @pytest.mark.parametrize("style", surroundings.SLIP_STYLES)

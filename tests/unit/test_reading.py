@@ -172,6 +172,17 @@ def test_small_pictures_are_read_by_one_thread_and_large_ones_by_several(
     assert (threading.get_ident() not in seen) == is_spread
 
 
+def test_what_is_struck_out_goes_to_review(reader: Reader, tmp_path: Path) -> None:
+    page = cv2.imdecode(np.frombuffer(_page(3), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert page is not None
+    plain = _outcome(reader, _arrive(tmp_path, "plain.png", cv2.imencode(".png", page)[1].tobytes()))
+    assert (plain.status, plain.text) == (Status.READ, "333")
+    cv2.line(page, (24, 42), (196, 38), 0, 3)
+    struck = _outcome(reader, _arrive(tmp_path, "struck.png", cv2.imencode(".png", page)[1].tobytes()))
+    assert struck.status is Status.REVIEW
+    assert "3" not in str(struck.text)
+
+
 def test_what_was_not_expected_goes_to_review(reader: Reader, tmp_path: Path) -> None:
     rules = parse_expectations({".": {"digits": 1}, "pairs/": {"digits": 2}})
     settings = dataclasses.replace(reader._settings, expected=rules.of)

@@ -36,6 +36,7 @@ from worker.vision.candidates import Ladder, climb
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import TILE_PX
 from worker.vision.sheet import Line, Sheet
+from worker.vision.strikes import Span
 from worker.vision.strips import Band, band_of, strip_of
 
 Floats = npt.NDArray[np.float64]
@@ -129,7 +130,10 @@ def recognize(
     for look, readings in zip(looks, _second_look(looks, sheets, eyes), strict=True):
         signs[look.sheet][look.line] = _settled(look, readings[0], knowledge.weights)
     signs = [
-        [without_punctuation(own, line.marks) for own, line in zip(lines, sheet.lines, strict=True)]
+        [
+            _doubted_where_struck(without_punctuation(own, line.marks), line.struck_out)
+            for own, line in zip(lines, sheet.lines, strict=True)
+        ]
         for lines, sheet in zip(signs, sheets, strict=True)
     ]
     if expected is not None:
@@ -203,6 +207,16 @@ def _strip(look: _Look, sheet: Sheet) -> tuple[Band, npt.NDArray[np.float32]]:
     boxes = [tile.box for tile in look.marks.tiles]
     band = band_of(boxes, line_height(boxes, look.rows), sheet.field.step)
     return band, strip_of(sheet.field, band)
+
+
+def _doubted_where_struck(signs: list[Sign], struck_out: Sequence[Span]) -> list[Sign]:
+    """The signs of a line, those in doubt that somebody drew a line through: only a person knows whether they count."""
+    return [
+        replace(sign, held=0.0)
+        if any(first <= sign.box.x + sign.box.width / 2 <= last for first, last in struck_out)
+        else sign
+        for sign in signs
+    ]
 
 
 def _fit(

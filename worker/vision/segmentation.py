@@ -48,10 +48,14 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Writing:
-    """All that is written on a page: its marks, and the field of ink they were found on."""
+    """All that is written on a page: its marks, and the field of ink they were found on.
+
+    `before` is the ink from which lines were not yet taken away; None where there is no writing, or it was turned.
+    """
 
     marks: list[Mark]
     field: Field
+    before: InkMap | None = None
 
 
 def find_marks(page: Page) -> list[Mark]:
@@ -83,7 +87,7 @@ def find_writing(page: Page) -> Writing:
     marks = drop_border_lines(join_pieces(pieces), labels, ink_map)
     marks = sorted(marks, key=lambda mark: mark.area_px, reverse=True)[:MAX_MARKS]
     in_order = sorted(marks, key=lambda mark: (mark.y, mark.x))
-    return Writing([_cut(page, ink_map, labels, piece) for piece in in_order], field)
+    return Writing([_cut(page, ink_map, labels, piece) for piece in in_order], field, before)
 
 
 def _without(ink_map: InkMap, labels: Labels, dropped: list[Piece]) -> InkMap:

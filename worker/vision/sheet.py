@@ -10,15 +10,20 @@ from worker.vision.layout import lines_of
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import Box, Page, Tile
 from worker.vision.segmentation import Mark, Writing, find_writing
+from worker.vision.strikes import Span, struck_out
 from worker.vision.strips import Field
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """Marks that stand in one line of writing, from the left, and their tiles in the same order."""
+    """Marks that stand in one line of writing, from the left, and their tiles in the same order.
+
+    `struck_out` are the columns, first and last, of runs of them that somebody drew a line through.
+    """
 
     marks: tuple[Mark, ...]
     tiles: tuple[Tile, ...]
+    struck_out: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +64,8 @@ class Sheet:
             own = [i - start for i in range(start, start + len(line.marks)) if i in chosen]
             start += len(line.marks)
             if own:
-                lines.append(Line(tuple(line.marks[i] for i in own), tuple(line.tiles[i] for i in own)))
+                marks, tiles = tuple(line.marks[i] for i in own), tuple(line.tiles[i] for i in own)
+                lines.append(Line(marks, tiles, line.struck_out))
         return replace(self, lines=tuple(lines))
 
     def turned(self, turns: int, normalizer: NormalizerSettings) -> Sheet:
@@ -93,7 +99,10 @@ def arrange(
     marks = writing.marks
     for places in lines_of([mark.box for mark in marks]):
         chosen = tuple(marks[i] for i in places)
-        lines.append(Line(chosen, tuple(Tile(normalize(mark.ink, normalizer), mark.box) for mark in chosen)))
+        tiles = tuple(Tile(normalize(mark.ink, normalizer), mark.box) for mark in chosen)
+        before = writing.before
+        struck = struck_out([mark.box for mark in chosen], before) if before is not None else ()
+        lines.append(Line(chosen, tiles, struck))
     return Sheet(tuple(lines), width, height, writing.field, turns)
 
 
