@@ -155,9 +155,17 @@ class Reader:
 
     def read(self, arrivals: Sequence[Arrival]) -> list[Answer]:
         """One answer for each of `arrivals`, in their order."""
-        parts = [arrivals[start : start + PART] for start in range(0, len(arrivals), PART)]
+        answers = self._in_parts([arrivals[start : start + PART] for start in range(0, len(arrivals), PART)])
+        if len(answers) > 1 and all(
+            isinstance(each, NotYet) and each.why == "disk_error" for each in answers
+        ):
+            raise WorldError("reading the inbox", OSError(errno.EIO, "no file of a whole batch can be read"))
+        return answers
+
+    def _in_parts(self, parts: Sequence[Sequence[Arrival]]) -> list[Answer]:
+        """One answer for each arrival, part by part."""
         if len(parts) == 1:
-            seen = self._seen(arrivals)
+            seen = self._seen(parts[0])
             return self._answered(seen, self._recognized(seen))
         # The networks work on one part while the next is decoded and cut, and the one before is drawn.
         answers: list[Answer] = []
@@ -176,14 +184,10 @@ class Reader:
         return answers
 
     def _seen(self, arrivals: Sequence[Arrival]) -> list[_Seen | Answer]:
-        """The pictures of a part; WorldError where the disk gives none of them."""
+        """The pictures of a part."""
         size_bytes = sum(arrival.size_bytes for arrival in arrivals) / max(1, len(arrivals))
         see_all = self._spread if size_bytes >= SMALL_FILE_BYTES else self._one_by_one
-        seen = see_all(self._see_safely, arrivals)
-        errors = [one for one in seen if isinstance(one, NotYet) and one.why == "disk_error"]
-        if len(errors) == len(arrivals) > 1:
-            raise WorldError("reading the inbox", OSError(errno.EIO, "no file of a whole batch can be read"))
-        return seen
+        return see_all(self._see_safely, arrivals)
 
     def _recognized(self, seen: Sequence[_Seen | Answer]) -> list[Verdict]:
         """The verdicts on those of a part that could be decoded."""

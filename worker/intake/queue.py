@@ -353,8 +353,8 @@ class Intake:
     def take(self, max_count: int, now_s: float) -> list[Arrival]:
         """Hand out up to `max_count` ready arrivals by the rule of `FairQueue`; they are then in work.
 
-        Of large files fewer: `HANDFUL`, or what has `HANDFUL_BYTES`. Each is looked at once more: what is given
-        out is what lies there now, and has settled.
+        They come by handfuls, and no more of them once they have `HANDFUL_BYTES`. Each is looked at once more:
+        what is given out is what lies there now, and has settled.
         """
         self._wake(now_s)
         taken: list[Arrival] = []

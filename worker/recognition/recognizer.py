@@ -34,9 +34,8 @@ from worker.recognition.punctuation import without_punctuation
 from worker.recognition.transcriber import LineTranscriber
 from worker.vision.candidates import Ladder, climb
 from worker.vision.normalization import NormalizerSettings, normalize
-from worker.vision.page import TILE_PX
+from worker.vision.page import TILE_PX, Box
 from worker.vision.sheet import Line, Sheet
-from worker.vision.strikes import Span
 from worker.vision.strips import Band, band_of, strip_of
 
 Floats = npt.NDArray[np.float64]
@@ -129,13 +128,7 @@ def recognize(
     eyes = _Eyes(classifier, transcriber, knowledge, spread)
     for look, readings in zip(looks, _second_look(looks, sheets, eyes), strict=True):
         signs[look.sheet][look.line] = _settled(look, readings[0], knowledge.weights)
-    signs = [
-        [
-            _doubted_where_struck(without_punctuation(own, line.marks), line.struck_out)
-            for own, line in zip(lines, sheet.lines, strict=True)
-        ]
-        for lines, sheet in zip(signs, sheets, strict=True)
-    ]
+    signs = [_looked_over(lines, sheet) for lines, sheet in zip(signs, sheets, strict=True)]
     if expected is not None:
         _fit(sheets, firsts, signs, expected, eyes)
     verdicts = [judge(lines, knowledge.thresholds) for lines in signs]
@@ -209,14 +202,30 @@ def _strip(look: _Look, sheet: Sheet) -> tuple[Band, npt.NDArray[np.float32]]:
     return band, strip_of(sheet.field, band)
 
 
-def _doubted_where_struck(signs: list[Sign], struck_out: Sequence[Span]) -> list[Sign]:
-    """The signs of a line, those in doubt that somebody drew a line through: only a person knows whether they count."""
+def _looked_over(lines: Sequence[list[Sign]], sheet: Sheet) -> list[list[Sign]]:
+    """The signs of each line without punctuation; beside digits, what somebody drew a line through is in doubt.
+
+    Whatever that is: a person has to see that something was there.
+    """
+    own = [without_punctuation(signs, line.marks) for signs, line in zip(lines, sheet.lines, strict=True)]
+    if not sheet.struck_out or all(sign.chosen is None for signs in own for sign in signs):
+        return own
     return [
-        replace(sign, held=0.0)
-        if any(first <= sign.box.x + sign.box.width / 2 <= last for first, last in struck_out)
-        else sign
-        for sign in signs
+        [_doubted(sign) if _is_within(sign.box, sheet.struck_out) else sign for sign in signs]
+        for signs in own
     ]
+
+
+def _is_within(box: Box, others: Sequence[Box]) -> bool:
+    """Whether the middle of a box lies in one of the others."""
+    x, y = box.x + box.width / 2, box.y + box.height / 2
+    return any(other.x <= x <= other.right and other.y <= y <= other.bottom for other in others)
+
+
+def _doubted(sign: Sign) -> Sign:
+    """The sign as its likeliest digit, which nobody believes: what is left out would leave no trace."""
+    chosen = int(np.argmax(sign.probabilities[:DIGITS])) if sign.chosen is None else sign.chosen
+    return replace(sign, chosen=chosen, held=0.0)
 
 
 def _fit(
@@ -244,10 +253,11 @@ def _fit(
         choice = rule.choose(options) if rule is not None else None
         if choice is not None:
             own_looks = [look for look in looks if look.sheet == s]
-            signs[s] = [
+            fitting = [
                 _settled(look, found[place], eyes.knowledge.weights)
                 for look, found, place in zip(own_looks, own_readings, choice, strict=True)
             ]
+            signs[s] = _looked_over(fitting, sheets[s])
 
 
 def _digits_of(lines: Sequence[Sequence[Sign]]) -> str:

@@ -25,6 +25,7 @@ LEAST_SIGN, LEAST_TOUCHING = (
 )  # of its height: how high signs that touch it are, and the highest of them
 LONGEST_STROKE = 1.4  # times its own extent: what is longer turns back
 ROOM = 0.7  # of its height: how high one of the rooms is that its sign leaves in it
+MERGED = 1.0  # times its width: how many pixels of a sign end at the rim; the foot of a 2 may lie in it
 BLOT = 0.65  # of its box: what a dot fills
 ROUND, OVAL = 0.85, 0.9  # of the height of a nought, and of its box: how wide it is, and what it fills
 LEANS, LEANS_MORE = 0.4, 0.55  # of its height: how far a slash leans in an upright oval, and in a round one
@@ -67,7 +68,9 @@ def signs_in_ring(own: Flags) -> Flags | None:
         return None
     thin = np.flatnonzero(inked[dense[0] :] < MOSTLY)
     reach = int(dense[0]) + (int(thin[0]) if thin.size else len(inked)) + 1
-    if reach > max(4, RIM * min(own.shape)) or not _is_closed_within(own & (depth <= reach), hull):
+    if reach > max(4, RIM * min(own.shape)) or not _is_closed_within(
+        _largest(own & (depth <= reach + 1)), hull
+    ):
         return None
     _, labels, stats, _ = cv2.connectedComponentsWithStats(((depth > reach + 1) & own).astype(np.uint8))
     heights = stats[:, cv2.CC_STAT_HEIGHT] / height
@@ -81,7 +84,10 @@ def signs_in_ring(own: Flags) -> Flags | None:
         return None
     if all(_is_stroke(labels == label) for label in np.flatnonzero(is_sign)):
         return None
-    return np.asarray(is_sign[labels], np.bool_)
+    signs = np.asarray(is_sign[labels], np.bool_)
+    at_rim = np.count_nonzero(signs & (depth <= reach + 2.5))
+    across = np.count_nonzero(signs.any(axis=0))
+    return None if at_rim > MERGED * across else signs
 
 
 def is_crossed(piece: Piece, labels: Labels) -> bool:
@@ -134,6 +140,12 @@ def may_be_slash(inked: Flags, box: npt.NDArray[np.int64], hull: Mask) -> bool:
     thick, along = sorted(cv2.minAreaRect(points)[1])
     leans = (right - x - thick) / (bottom - y)
     return bool(thick < STROKE * along and leans > (LEANS if width < ROUND * height else LEANS_MORE))
+
+
+def _largest(flags: Flags) -> Flags:
+    """The largest of the parts that hang together: digits in a chain have their share of its hull, but apart."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(flags.astype(np.uint8))
+    return np.asarray(labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])), np.bool_)
 
 
 def _is_closed_within(line: Flags, hull: Mask) -> bool:

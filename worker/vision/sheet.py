@@ -10,25 +10,23 @@ from worker.vision.layout import lines_of
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import Box, Page, Tile
 from worker.vision.segmentation import Mark, Writing, find_writing
-from worker.vision.strikes import Span, struck_out
+from worker.vision.strikes import struck_out
 from worker.vision.strips import Field
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """Marks that stand in one line of writing, from the left, and their tiles in the same order.
-
-    `struck_out` are the columns, first and last, of runs of them that somebody drew a line through.
-    """
+    """Marks that stand in one line of writing, from the left, and their tiles in the same order."""
 
     marks: tuple[Mark, ...]
     tiles: tuple[Tile, ...]
-    struck_out: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sheet:
     """The lines of a page, from the top; none where there is no ink. `field` is the ink they stand on.
+
+    `struck_out` are the boxes around what somebody drew a line through.
 
     `width` and `height` are the page's, in pixels, as it is read: after `turns` quarter turns
     anticlockwise of the page as a person sees it.
@@ -39,6 +37,7 @@ class Sheet:
     height: int
     field: Field
     turns: int = 0
+    struck_out: tuple[Box, ...] = ()
 
     @property
     def tiles(self) -> list[Tile]:
@@ -64,8 +63,7 @@ class Sheet:
             own = [i - start for i in range(start, start + len(line.marks)) if i in chosen]
             start += len(line.marks)
             if own:
-                marks, tiles = tuple(line.marks[i] for i in own), tuple(line.tiles[i] for i in own)
-                lines.append(Line(marks, tiles, line.struck_out))
+                lines.append(Line(tuple(line.marks[i] for i in own), tuple(line.tiles[i] for i in own)))
         return replace(self, lines=tuple(lines))
 
     def turned(self, turns: int, normalizer: NormalizerSettings) -> Sheet:
@@ -79,7 +77,9 @@ class Sheet:
         ]
         width, height = (self.height, self.width) if turns % 2 else (self.width, self.height)
         field = self.field.turned(turns)
-        return arrange(Writing(marks, field), normalizer, width, height, (self.turns + turns) % 4)
+        sheet = arrange(Writing(marks, field), normalizer, width, height, (self.turns + turns) % 4)
+        struck = tuple(turn_box(box, turns, self.width, self.height) for box in self.struck_out)
+        return replace(sheet, struck_out=struck)
 
     def as_seen(self, box: Box) -> Box:
         """A box of this sheet in pixels of the page as a person sees it."""
@@ -96,14 +96,14 @@ def arrange(
 ) -> Sheet:
     """The marks of a page put into lines, and made into tiles."""
     lines = []
+    struck: list[Box] = []
     marks = writing.marks
     for places in lines_of([mark.box for mark in marks]):
         chosen = tuple(marks[i] for i in places)
-        tiles = tuple(Tile(normalize(mark.ink, normalizer), mark.box) for mark in chosen)
-        before = writing.before
-        struck = struck_out([mark.box for mark in chosen], before) if before is not None else ()
-        lines.append(Line(chosen, tiles, struck))
-    return Sheet(tuple(lines), width, height, writing.field, turns)
+        lines.append(Line(chosen, tuple(Tile(normalize(mark.ink, normalizer), mark.box) for mark in chosen)))
+        if writing.before is not None:
+            struck += struck_out([mark.box for mark in chosen], writing.before)
+    return Sheet(tuple(lines), width, height, writing.field, turns, tuple(struck))
 
 
 def turn_box(box: Box, turns: int, width: int, height: int) -> Box:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worker.vision.ink import Mask
+from worker.vision.ink import Mask, shrink
 from worker.vision.page import Grey
 
 LEAST_STEP = 60  # grey levels between the paper and the ground
@@ -22,6 +22,13 @@ MARGIN = (
 )
 SHARP = 0.6  # of the step, within a few pixels: light that falls on a table fades
 EDGES = 0.8  # of the way around: where the edge is sharp
+FINE_PX = 700  # what is written beside a slip is sought at this size at least
+LEAST_STROKE, GRAIN = (
+    20,
+    0.97,
+)  # grey levels: how much a stroke stands out, and twice as much as so much of the ground
+BROADEST, LEAST_SIGN = 0.04, 0.02  # of the picture's longer side: how broad a stroke is, and how long a sign
+BESIDE = 0.03  # of it: how far the shadow of a slip reaches
 AROUND = 5  # pixels: the soft edge of a slip
 
 
@@ -51,6 +58,32 @@ def ground_around_slip(small: Grey) -> Mask | None:
     if not _is_sheet(outline, slip, small.size) or not _is_bare_enough(slip, calm, tone, level):
         return None
     return np.asarray(1 - cv2.erode(slip, np.ones((AROUND, AROUND), np.uint8)), np.uint8)
+
+
+def is_written_beside(grey: Grey, ground: Mask) -> bool:
+    """Whether a stroke shows on the ground beside a slip: whatever it is, it must not be painted over.
+
+    `grey` is the picture itself; thin strokes do not show at the size at which slips are sought.
+    """
+    fine = shrink(grey, max(1, max(grey.shape) // FINE_PX))
+    side = max(fine.shape)
+    near = np.asarray(cv2.resize(1 - ground, fine.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+    reach = 2 * max(8, round(BESIDE * side)) + 1  # the shadow of the slip is no stroke
+    clear = cv2.dilate(near, np.ones((reach, reach), np.uint8)) == 0
+    if not clear.any():
+        return False
+    alone = np.where(clear, fine, np.uint8(np.median(fine[clear])))
+    broad = 2 * max(2, round(BROADEST * side / 2)) + 1
+    kernel = np.ones((broad, broad), np.uint8)
+    stands_out = np.maximum(
+        cv2.morphologyEx(alone, cv2.MORPH_BLACKHAT, kernel), cv2.morphologyEx(alone, cv2.MORPH_TOPHAT, kernel)
+    )
+    # Little of the ground is written on, and all of it has its grain.
+    grain = float(np.quantile(stands_out[clear], GRAIN))
+    rim = cv2.erode(clear.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    strokes = ((stands_out > max(LEAST_STROKE, 2 * grain)) & rim).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(strokes)
+    return bool((stats[1:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(initial=0)) >= LEAST_SIGN * side)
 
 
 def _is_sheet(outline: npt.NDArray[np.int32], slip: Mask, page_px: int) -> bool:

@@ -18,13 +18,12 @@ MIDDLE = 0.2, 0.7  # of the height: where it passes the middle of the run
 COVERED = 0.97  # of its length: where it shows
 FREE = 1.5  # heights: how far beyond the digits it ends at most; a ruling goes on
 BARE = 0.12  # heights: how much of the paper shows where it ended
+THICKEST = 0.38  # of the height: how thick it is with its double; a dash is thicker
 THICK = 0.03  # heights: how far it may stray
 
-Span = tuple[int, int]
 
-
-def struck_out(boxes: Sequence[Box], ink_map: InkMap) -> tuple[Span, ...]:
-    """Where signs of a line are struck out: first and last column, in page pixels, of each run of them.
+def struck_out(boxes: Sequence[Box], ink_map: InkMap) -> tuple[Box, ...]:
+    """Where signs of a line are struck out: the box, in page pixels, around each run of them.
 
     `boxes` are those of the line's marks, from the left; `ink_map` is the ink of the page before lines were taken away.
     """
@@ -45,8 +44,14 @@ def struck_out(boxes: Sequence[Box], ink_map: InkMap) -> tuple[Span, ...]:
         top = float(np.median([box.y for box in run])) / step
         bottom = float(np.median([box.bottom for box in run])) / step
         if _is_struck(dark, left, right, top, bottom, height):
-            found.append((min(box.x for box in run), max(box.right for box in run)))
+            found.append(_around(run))
     return tuple(found)
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    """The box around several."""
+    x, y = min(box.x for box in boxes), min(box.y for box in boxes)
+    return Box(x, y, max(box.right for box in boxes) - x, max(box.bottom for box in boxes) - y)
 
 
 def _runs(boxes: Sequence[Box], ink_map: InkMap, height: float) -> list[list[Box]]:
@@ -82,11 +87,13 @@ def _is_struck(dark: Flags, left: float, right: float, top: float, bottom: float
     is_struck = False
     for slope in np.linspace(-most, most, SLOPES):
         turn = np.array([[1, 0, 0], [slope, 1, -slope * centre]], np.float64)
-        level = cv2.warpAffine(
-            window, turn, window.shape[::-1], flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        )
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        level = np.asarray(cv2.warpAffine(window, turn, window.shape[::-1], flags=flags), np.uint8)
         covered = np.asarray(level[rows, columns], np.float32).mean(axis=1)
-        for place in np.flatnonzero(covered >= COVERED):
+        places = np.flatnonzero(covered >= COVERED)
+        if len(places) > THICKEST * height:
+            return False  # a bar, and nothing behind it
+        for place in places:
             line = np.asarray(level[rows][place], np.float32)
             if not (_ends(line[: columns.start][::-1], height) and _ends(line[columns.stop :], height)):
                 return False  # a ruling, which other lines through the same digits cross at a flat angle

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from worker.vision.ink import Float, Mask, shrink
 from worker.vision.page import Grey, Page
-from worker.vision.slips import DARK, LEAST_PART, ground_around_slip
+from worker.vision.slips import DARK, LEAST_PART, ground_around_slip, is_written_beside
 
 LEAST_SIDE_PX = 64  # what is smaller shows a digit and no page
 SIDE_PX = 200  # a surround is sought at about this size
@@ -55,6 +55,8 @@ def without_surround(page: Page) -> Page:
     step = max(1, min(max(page.width, page.height) // SIDE_PX, min(page.width, page.height) // 32))
     small = shrink(page.grey, step)
     bands = _ground(small) if may_be_ground else None
+    if bands is not None and is_written_beside(page.grey, bands):
+        bands = None
     if bands is None and may_have_bands:
         bands = _bands(small)
     if bands is None:

@@ -20,9 +20,11 @@ def _paper() -> Grey:
     return np.full((200, 200), 235, np.uint8)
 
 
-def _ring(page: Grey, radii: tuple[float, float], *, pen_px: int = 3, gap_deg: float = 0.0) -> Grey:
+def _ring(
+    page: Grey, radii: tuple[float, float], *, pen_px: int = 3, gap_deg: float = 0.0, lower_px: int = 0
+) -> Grey:
     axes = (round(radii[0]), round(radii[1]))
-    cv2.ellipse(page, (100, 100), axes, 0, 30 + gap_deg, 390, 40, pen_px, cv2.LINE_AA)
+    cv2.ellipse(page, (100, 100 + lower_px), axes, 0, 30 + gap_deg, 390, 40, pen_px, cv2.LINE_AA)
     return page
 
 
@@ -101,8 +103,9 @@ def test_a_digit_that_touches_its_ring_stays_without_it(digit: int, gap_deg: flo
     for _ in range(6):
         page = _digit(_paper(), digit, rng)
         (own,) = (mark.box for mark in find_marks(Page(page.copy())))
-        across, along = own.width / 2 + 9, own.height / 2 + 4
-        ringed = _ring(page, (max(across, 0.75 * along), along), gap_deg=gap_deg)
+        along = own.height / 2 + 10
+        across = max(own.width / 2 + 9, 0.75 * along)
+        ringed = _ring(page, (across, along), gap_deg=gap_deg, lower_px=9)
         boxes = [mark.box for mark in find_marks(Page(ringed))]
         assert len(boxes) == 1
         found += boxes[0].height <= own.height + 2

@@ -190,6 +190,20 @@ def test_nothing_is_painted_over_where_two_slips_lie_or_something_is_written_bes
         assert without_surround(Page(each)).grey is each
 
 
+@pytest.mark.parametrize("tone", [60, 110, 150])
+@pytest.mark.parametrize("pen", [20, 90, 230])
+@pytest.mark.parametrize("thickness", [2, 4, 8])
+def test_a_thin_pen_beside_a_label_is_not_painted_over(tone: int, pen: int, thickness: int) -> None:
+    """As on an envelope with a label; where the pen does not stand out, nothing is written."""
+    if abs(pen - tone) < 50:
+        return
+    page = np.full((700, 1000), tone, np.uint8)
+    page[70:350, 100:500] = 235
+    cv2.putText(page, "12", (180, 270), cv2.FONT_HERSHEY_SIMPLEX, 6, 20, 12, cv2.LINE_AA)
+    cv2.putText(page, "345", (500, 595), cv2.FONT_HERSHEY_SIMPLEX, 3, pen, thickness, cv2.LINE_AA)
+    assert without_surround(Page(page)).grey is page
+
+
 @pytest.mark.parametrize("digit", "0123456789")
 @pytest.mark.parametrize("thickness", [6, 16, 30])
 def test_a_light_digit_on_dark_ground_is_no_slip(digit: str, thickness: int) -> None:
