@@ -19,10 +19,8 @@ CROSSED = 0.25  # of its ink: what is more astray is not its own
 AROUND = 0.7  # of the rim of its hull: how much of a frame is drawn
 MOSTLY = 0.6  # of its way around: where its line shows
 SECTORS, GAP = 64, 0.08  # of a turn: a ring may be open so far where something touches it
-LEAST_SIGN, LEAST_TOUCHING = (
-    0.15,
-    0.5,
-)  # of its height: how high signs that touch it are, and the highest of them
+LEAST_SIGN = 0.15  # of its height: how high signs that touch it are
+LEAST_TOUCHING = 0.5  # of its height: how high the highest of them is
 LONGEST_STROKE = 1.4  # times its own extent: what is longer turns back
 ROOM = 0.7  # of its height: how high one of the rooms is that its sign leaves in it
 MERGED = 1.0  # times its width: how many pixels of a sign end at the rim; the foot of a 2 may lie in it
@@ -68,9 +66,9 @@ def signs_in_ring(own: Flags) -> Flags | None:
         return None
     thin = np.flatnonzero(inked[dense[0] :] < MOSTLY)
     reach = int(dense[0]) + (int(thin[0]) if thin.size else len(inked)) + 1
-    if reach > max(4, RIM * min(own.shape)) or not _is_closed_within(
-        _largest(own & (depth <= reach + 1)), hull
-    ):
+    if reach > max(4, RIM * min(own.shape)):
+        return None
+    if not _is_closed_within(_largest(own & (depth <= reach + 1)), hull):
         return None
     _, labels, stats, _ = cv2.connectedComponentsWithStats(((depth > reach + 1) & own).astype(np.uint8))
     heights = stats[:, cv2.CC_STAT_HEIGHT] / height

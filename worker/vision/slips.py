@@ -11,35 +11,28 @@ from worker.vision.page import Grey
 
 LEAST_STEP = 60  # grey levels between the paper and the ground
 DARK = 0.7  # of the paper's tone: what the ground has at most
-LEAST_SIDE_PX, LEAST_PART = (
-    20,
-    0.01,
-)  # of a slip, at the size it is sought at: its shorter side, and of the picture
+LEAST_SIDE_PX = 20  # its shorter side, at the size it is sought at
+LEAST_PART = 0.01  # of the picture: how large it is
 CONVEX, RECTANGULAR = 0.95, 0.86  # of its hull, and of the rectangle around it: what a slip fills
 WRITTEN_ON = 0.25  # of a slip: what is dark of it at most; of a light digit with an eye more is
-MARGIN = (
-    0.12  # of its shorter side: how wide a part of it is bare at least; the strokes of a digit are thinner
-)
+MARGIN = 0.12  # of its side: how wide a part of it is bare at least; the strokes of a digit are thinner
 SHARP = 0.6  # of the step, within a few pixels: light that falls on a table fades
 EDGES = 0.8  # of the way around: where the edge is sharp
 FINE_PX = 700  # what is written beside a slip is sought at this size at least
-LEAST_STROKE, GRAIN = (
-    20,
-    0.97,
-)  # grey levels: how much a stroke stands out, and twice as much as so much of the ground
+LEAST_STROKE = 20  # grey levels: how much a stroke stands out
+GRAIN = 0.97  # of the ground: it stands out twice as much as that
 BROADEST, LEAST_SIGN = 0.04, 0.02  # of the picture's longer side: how broad a stroke is, and how long a sign
 BESIDE = 0.03  # of it: how far the shadow of a slip reaches
 AROUND = 5  # pixels: the soft edge of a slip
 
 
-def ground_around_slip(small: Grey) -> Mask | None:
+def ground_around_slip(small: Grey, calm: Grey) -> Mask | None:
     """The pixels (1) around the one slip of paper that is seen; None where none is, or it may be a light digit.
 
-    `small` is the picture at some 200 pixels.
+    `small` is the picture at some 200 pixels, `calm` the same without its grain.
     """
     # A slip may lie in a corner, and cover two borders by half.
     tone = sorted(float(np.median(border)) for border in (small[0], small[-1], small[:, 0], small[:, -1]))[1]
-    calm = np.asarray(cv2.medianBlur(small, 5), np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         (calm > tone + LEAST_STEP / 2).astype(np.uint8)
     )

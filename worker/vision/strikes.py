@@ -31,20 +31,20 @@ def struck_out(boxes: Sequence[Box], ink_map: InkMap) -> tuple[Box, ...]:
         return ()
     step = ink_map.step
     height = float(np.median([box.height for box in boxes])) / step
-    if (max(box.right for box in boxes) - min(box.x for box in boxes)) / step < LEAST_WIDTH * height:
+    if _around(boxes).width / step < LEAST_WIDTH * height:
         return ()
     dark: Flags | None = None
     found = []
     for run in _runs(boxes, ink_map, height):
-        left, right = min(box.x for box in run) / step, max(box.right for box in run) / step
-        if right - left < LEAST_WIDTH * height:
+        around = _around(run)
+        if around.width / step < LEAST_WIDTH * height:
             continue
         if dark is None:
             dark = solid_of(ink_map) > 0
         top = float(np.median([box.y for box in run])) / step
         bottom = float(np.median([box.bottom for box in run])) / step
-        if _is_struck(dark, left, right, top, bottom, height):
-            found.append(_around(run))
+        if _is_struck(dark, around.x / step, around.right / step, top, bottom, height):
+            found.append(around)
     return tuple(found)
 
 

@@ -99,10 +99,10 @@ def _may_be_ground(grey: Grey) -> bool:
 
 def _ground(small: Grey) -> Mask | None:
     """The pixels (1) around a slip of paper; None where none is told, or something is written beside it."""
-    ground = ground_around_slip(small)
+    calm = np.asarray(cv2.medianBlur(small, 5), np.uint8)
+    ground = ground_around_slip(small, calm)
     if ground is None:
         return None
-    calm = np.asarray(cv2.medianBlur(small, 5), np.uint8)
     within = cv2.erode(ground, np.ones((7, 7), np.uint8)) > 0
     paper = small[ground == 0]
     tone, level = float(np.median(calm[within])), float(np.median(paper))

@@ -9,6 +9,7 @@ import pytest
 from worker.vision.ink import find_ink
 from worker.vision.page import Grey, Page
 from worker.vision.segmentation import find_marks
+from worker.vision.slips import ground_around_slip
 from worker.vision.surround import without_surround
 
 PAPER, INK = 236, 40
@@ -221,9 +222,16 @@ def test_a_boxy_nought_on_dark_ground_and_a_blank_slip_are_none_to_read() -> Non
         assert without_surround(Page(each)).grey is each
 
 
-def test_the_light_of_a_lamp_is_no_slip() -> None:
-    rows, columns = np.mgrid[:300, :400].astype(np.float32)
-    light = 60 + 180 * np.exp(-(((rows - 150) / 70) ** 2 + ((columns - 200) / 70) ** 2))
-    grey = np.asarray(light, np.uint8)
-    cv2.putText(grey, "3", (180, 175), cv2.FONT_HERSHEY_SIMPLEX, 2, 20, 5, cv2.LINE_AA)
-    assert without_surround(Page(grey)).grey is grey
+def test_a_light_slab_with_a_large_window_is_no_slip() -> None:
+    slab = np.full((300, 300), 30, np.uint8)
+    cv2.rectangle(slab, (60, 40), (240, 260), 230, cv2.FILLED)
+    cv2.rectangle(slab, (125, 70), (225, 230), 30, cv2.FILLED)
+    assert without_surround(Page(slab)).grey is slab
+
+
+@pytest.mark.parametrize("soft_px", [0.5, 5.0])
+def test_the_light_of_a_lamp_is_no_slip(soft_px: float) -> None:
+    light = np.full((200, 200), 60, np.uint8)
+    cv2.rectangle(light, (50, 60), (150, 140), 230, cv2.FILLED)
+    grey = np.asarray(cv2.GaussianBlur(light, (0, 0), soft_px), np.uint8)
+    assert (ground_around_slip(grey, grey) is None) == (soft_px > 1)
