@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextvars import copy_context
@@ -137,8 +137,9 @@ class Reader:
     ) -> None:
         self._root = root
         self._on_step = on_step
-        self._classifier = _StepByStep(classifier, on_step)
-        self._transcriber = transcriber
+        self.classifier = classifier
+        self.transcriber = transcriber
+        self._steps = _StepByStep(classifier, on_step)
         self._settings = settings
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
         self._recognition = ThreadPoolExecutor(1, thread_name_prefix="recognition")
@@ -155,20 +156,19 @@ class Reader:
 
     def read(self, arrivals: Sequence[Arrival]) -> list[Answer]:
         """One answer for each of `arrivals`, in their order."""
-        answers = self._in_parts([arrivals[start : start + PART] for start in range(0, len(arrivals), PART)])
-        if len(answers) > 1 and all(
-            isinstance(each, NotYet) and each.why == "disk_error" for each in answers
-        ):
-            raise WorldError("reading the inbox", OSError(errno.EIO, "no file of a whole batch can be read"))
-        return answers
+        return of_a_well_disk(list(chain.from_iterable(self.in_parts(arrivals))))
 
-    def _in_parts(self, parts: Sequence[Sequence[Arrival]]) -> list[Answer]:
-        """One answer for each arrival, part by part."""
+    def in_parts(self, arrivals: Sequence[Arrival]) -> Iterator[list[Answer]]:
+        """The answers part by part, each as soon as it is there; whoever takes them looks at the disk himself.
+
+        See `of_a_well_disk`.
+        """
+        parts = [arrivals[start : start + PART] for start in range(0, len(arrivals), PART)]
         if len(parts) == 1:
             seen = self._seen(parts[0])
-            return self._answered(seen, self._recognized(seen))
+            yield self._answered(seen, self._recognized(seen))
+            return
         # The networks work on one part while the next is decoded and cut, and the one before is drawn.
-        answers: list[Answer] = []
         waiting: deque[tuple[list[_Seen | Answer], Future[list[Verdict]]]] = deque()
         try:
             for part in parts:
@@ -176,12 +176,12 @@ class Reader:
                 waiting.append((seen, self._recognition.submit(copy_context().run, self._recognized, seen)))
                 if len(waiting) > 1:
                     earlier, verdicts = waiting.popleft()
-                    answers += self._answered(earlier, verdicts.result())
-            for seen, verdicts in waiting:
-                answers += self._answered(seen, verdicts.result())
+                    yield self._answered(earlier, verdicts.result())
+            while waiting:
+                seen, verdicts = waiting.popleft()
+                yield self._answered(seen, verdicts.result())
         finally:
             wait_for([verdicts for _, verdicts in waiting])
-        return answers
 
     def _seen(self, arrivals: Sequence[Arrival]) -> list[_Seen | Answer]:
         """The pictures of a part."""
@@ -194,11 +194,11 @@ class Reader:
         found = [one for one in seen if isinstance(one, _Seen)]
         return recognize(
             [one.sheet for one in found],
-            self._classifier,
+            self._steps,
             self._settings.knowledge,
             self._one_by_one,
             [self._settings.expected(one.arrival.name) for one in found],
-            self._transcriber,
+            self.transcriber,
         )
 
     def _answered(self, seen: Sequence[_Seen | Answer], verdicts: Sequence[Verdict]) -> list[Answer]:
@@ -304,6 +304,13 @@ class Reader:
             picture=picture,
             finished_at=datetime.now(UTC),
         )
+
+
+def of_a_well_disk(answers: list[Answer]) -> list[Answer]:
+    """The answers of a whole batch; WorldError where no file of it could be read: that is no single bad spot."""
+    if len(answers) > 1 and all(isinstance(each, NotYet) and each.why == "disk_error" for each in answers):
+        raise WorldError("reading the inbox", OSError(errno.EIO, "no file of a whole batch can be read"))
+    return answers
 
 
 _KIND_WORDS = {

@@ -53,6 +53,7 @@ class Settings(BaseModel):
     engine: Literal["tensorflow", "litert"] = "tensorflow"
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 256
     threads: Annotated[int, Field(ge=0, le=256)] = 0
+    helpers: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = "auto"
     accept_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     digit_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     expect: Annotated[Expectations, PlainValidator(parse_expectations)] | None = None
@@ -88,6 +89,11 @@ class Settings(BaseModel):
     def reader_threads(self) -> int:
         """How many threads decode and draw; 0 in the file means one for each processor."""
         return self.threads or len(os.sched_getaffinity(0))
+
+    @property
+    def most_helpers(self) -> int:
+        """How many processes may help to read; `auto` means one for each further processor, at most three."""
+        return min(3, len(os.sched_getaffinity(0)) - 1) if self.helpers == "auto" else self.helpers
 
 
 def load_settings(config: Path, environment: Mapping[str, str]) -> Settings:

@@ -106,16 +106,20 @@ class Worker:
             raise RuntimeError(f"the worker ended or is too slow:\n{self.log.read_text()[-2000:]}")
 
     def cpu_s(self) -> float:
-        """Processor time it has used, in seconds."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """Processor time that it and its helpers have used, in seconds."""
+        return sum(_cpu_s(pid) for pid in [self.process.pid, *self._helpers()])
 
     def memory_mib(self, what: str = "VmHWM") -> float:
-        """Its memory: the peak (VmHWM) or what it holds now (VmRSS)."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith(what + ":"):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        """Its memory and that of its helpers: the peaks (VmHWM) or what they hold now (VmRSS)."""
+        return sum(_memory_mib(pid, what) for pid in [self.process.pid, *self._helpers()])
+
+    def _helpers(self) -> list[int]:
+        """The processes that it has started and that live."""
+        found = []
+        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found += [int(pid) for pid in (thread / "children").read_text().split()]
+        return found
 
     def stop(self) -> None:
         """SIGTERM, and wait."""
@@ -132,6 +136,22 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # a helper that has just ended
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _memory_mib(pid: int, what: str) -> float:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(what + ":"):
+                return int(line.split()[1]) / 1024
+    return 0.0
 
 
 _IN_MOVED_TO = 0x80

@@ -255,7 +255,7 @@ def test_a_reader_that_was_replaced_is_gone_at_once(bench: Bench) -> None:
     first: Any = Knot(bench.inbox)
     changes: Any = FakeChanges(bench.driver._settings, first)
     bench.driver._changes, bench.driver._changing_reader = changes, first
-    bench.driver._reader = first
+    bench.driver._readers._own.reader = first
     bench.start()
     bench.drop("a.png")
     bench.wait_for(["a.png"])

@@ -59,7 +59,7 @@ def manager(tmp_path: Path, bench: Bench) -> Iterator[Manager]:  # noqa: F811
     driver = bench.driver
     driver.close()
     driver._liveness, driver._notifier = liveness, notifier
-    driver._reader_thread = liveness.reading.thread("reading")
+    driver._readers._own.thread = liveness.reading.thread("reading")
     driver._delivery_thread = liveness.delivery.thread("delivery")
     yield manager
     manager.close(path)

@@ -1,14 +1,15 @@
 """From tiles to logits: the model behind an engine, warm, tested, and the same for a tile in any company.
 
-A classifier belongs to one thread at a time; it holds no lock. Its library is imported by `load` alone.
+Its library is imported by `load` alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -35,11 +36,12 @@ _has_loaded: list[bool] = []  # one entry for each model that was loaded in this
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A model that is loaded and ready; use it from one thread at a time."""
+    """A model that is loaded and ready, for any thread: one is served at a time."""
 
     card: Card
     engine: Engine
     transcriber: Transcriber | None = None  # where the bundle has one
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @staticmethod
     def load(
@@ -74,7 +76,8 @@ class Classifier:
         for taken, size in plan_chunks(len(tiles), self.engine.sizes):
             chunk = np.zeros((size, *self.card.input_shape), np.float32)
             chunk[:taken] = tiles[start : start + taken].reshape(-1, *self.card.input_shape)
-            found[start : start + taken] = self.engine.run(chunk)[:taken]
+            with self._turn:
+                found[start : start + taken] = self.engine.run(chunk)[:taken]
             start += taken
         return to_logits(found, self.card.outputs)
 

@@ -267,7 +267,11 @@ def _digits_of(lines: Sequence[Sequence[Sign]]) -> str:
 
 
 def _by_lines(sheet: Sheet, rows: Floats) -> list[Floats]:
-    return np.split(rows, np.cumsum([len(line.tiles) for line in sheet.lines])[:-1]) if sheet.lines else []
+    found, start = [], 0
+    for line in sheet.lines:
+        found.append(rows[start : start + len(line.tiles)])
+        start += len(line.tiles)
+    return found
 
 
 def _plain(line: Line, rows: Floats, thresholds: Thresholds) -> list[Sign]:

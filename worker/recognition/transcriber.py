@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -30,9 +31,10 @@ class LineTranscriber(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Transcriber:
-    """The network behind an engine; use it from one thread at a time."""
+    """The network behind an engine, for any thread: one is served at a time."""
 
     engine: Engine
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def frames(self, strips: Sequence[Strip]) -> list[Floats]:
         """Log-probabilities float64 (w / 2, 11) for each strip float32 (32, w) in [0, 1], w even.
@@ -46,7 +48,8 @@ class Transcriber:
             chunk = np.zeros((size, *WINDOW_SHAPE), np.float32)
             for place, window in enumerate(windows[start : start + taken]):
                 chunk[place, :, : window.shape[1], 0] = window
-            rows[start : start + taken] = self.engine.run(chunk)[:taken]
+            with self._turn:
+                rows[start : start + taken] = self.engine.run(chunk)[:taken]
             start += taken
         logits = rows.reshape(len(windows), FRAMES_OF_WINDOW, FRAME_LABELS)
         found, first = [], 0

@@ -20,6 +20,7 @@ from worker.intake.arrivals import IgnoreRules, Inbox
 from worker.intake.queue import Hints, Intake
 from worker.intake.watcher import Watcher
 from worker.logs import get_log
+from worker.scale.helper import Helper
 from worker.service.changes import Changes, Serving, Sources
 from worker.service.dock import CarefulReader, Dock
 from worker.service.doctor import folder_problem
@@ -30,6 +31,7 @@ from worker.service.ledger import Ledger
 from worker.service.liveness import Liveness
 from worker.service.model_watch import signature_of
 from worker.service.pause import Pause
+from worker.service.readers import HelperPlace
 from worker.service.requests import ChangeSignals
 from worker.service.signals import StopSignals, Wake
 from worker.service.status import Process, starting_status
@@ -169,10 +171,20 @@ def _driver(
     driver = Driver(
         settings, locks, intake, hints, watcher, reader, outbox, model.card, wake, stop,
         dock=Dock(intake, ledger, trials), careful=lambda reader: CarefulReader(reader, ledger),
-        liveness=liveness, changes=changes, figures=figures,
+        liveness=liveness, changes=changes, figures=figures, helpers=_helpers(settings, changes, ledger, wake),
     )  # fmt: skip
     stack.callback(driver.close)
     return driver
+
+
+def _helpers(settings: Settings, changes: Changes, ledger: Ledger, wake: Wake) -> list[HelperPlace]:
+    """The places of the helpers that the settings allow; none of them has started yet."""
+    return [
+        HelperPlace(
+            lambda: changes.serving.reader, lambda: Helper(str(settings.inbox), threads=1), ledger, wake.set
+        )
+        for _ in range(settings.most_helpers)
+    ]
 
 
 class _Ring:

@@ -1,14 +1,13 @@
 """The driver: one loop that looks, hands batches to the reader and outcomes to delivery, and keeps going.
 
-Three threads work at three stages: the driver finds files and decides, one reader thread turns a batch
-into outcomes (with helpers of its own), one delivery thread publishes. While one batch is published the
-next is read and a third gathers in the inbox; nothing lingers when there is nothing else to do. Only the
-driver touches the intake, only the reader thread the model, only the delivery thread the outbox.
+Three threads work at three stages: the driver finds files and decides, one reader thread turns a batch into
+outcomes, one delivery thread publishes. Where much waits, helpers read other batches beside the reader (`readers`).
+While one batch is published the next is read and a third gathers in the inbox; nothing lingers when there is nothing
+else to do. Only the driver touches the intake, only the delivery thread the outbox.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections import deque
@@ -20,7 +19,7 @@ from worker.delivery.lock import FolderLock
 from worker.delivery.names import printable
 from worker.delivery.outbox import Delivery, Fate, Outbox
 from worker.errors import WorldError
-from worker.intake.arrivals import IgnoreRules
+from worker.intake.arrivals import Arrival, IgnoreRules
 from worker.intake.queue import Hints, Intake
 from worker.intake.watcher import Watcher
 from worker.logs import get_log, last_error
@@ -28,13 +27,14 @@ from worker.outcome import Outcome, Status
 from worker.reading import Answer
 from worker.reasons import ReasonCode
 from worker.recognition.card import Card
-from worker.service.batch import Batch, read_batch, tell_of_batch, tell_of_picture
+from worker.service.batch import Batch, tell_of_batch, tell_of_picture
 from worker.service.changes import Changes
 from worker.service.dock import AnyReader, Dock
 from worker.service.figures import Figures
 from worker.service.health import write_status
 from worker.service.liveness import Liveness
 from worker.service.pause import Pause
+from worker.service.readers import HelperPlace, OwnPlace, Readers
 from worker.service.signals import StopSignals, Wake
 from worker.service.status import Books, Fault, Process, State, Tally, Watching, in_a_line, status_of
 from worker.service.systemd import Notifier
@@ -62,6 +62,7 @@ class Driver:
         stop: StopSignals,
         dock: Dock | None = None,
         *,
+        helpers: Sequence[HelperPlace] = (),
         careful: Callable[[AnyReader], AnyReader] = lambda reader: reader,
         liveness: Liveness | None = None,
         changes: Changes | None = None,
@@ -73,7 +74,6 @@ class Driver:
         self._hints = hints
         self._watcher = watcher
         self._careful = careful
-        self._reader = careful(reader)
         self._changing_reader = changes.serving.reader if changes is not None else None
         self._outbox = outbox
         self._card = card
@@ -89,12 +89,12 @@ class Driver:
         self._log = get_log()
         self._pause = Pause()
         self.tally = Tally()
-        self._reading: tuple[Batch, Future[list[Answer]]] | None = None
         self._read: deque[Batch] = deque()  # read, and waiting for delivery to be free
         self._delivering: tuple[Batch, Future[list[Delivery]]] | None = None
         self._flushing: Future[None] | None = None
         self._is_flushed = True
-        self._reader_thread = self._liveness.reading.thread("driver-reading")
+        own = OwnPlace(careful(reader), self._liveness.reading.thread("driver-reading"))
+        self._readers = Readers(own, helpers, wake.set)
         self._delivery_thread = self._liveness.delivery.thread("driver-delivery")
         now_s = time.monotonic()
         self._next_scan_s = now_s
@@ -117,7 +117,7 @@ class Driver:
         """Let the threads go."""
         if self._dock is not None:
             self._dock.close()
-        self._reader_thread.shutdown()
+        self._readers.close()
         self._delivery_thread.shutdown()
 
     def run(self, *, once: bool) -> None:
@@ -192,13 +192,9 @@ class Driver:
         if serving is None:
             return
         if serving.reader is not self._changing_reader:
-            self._reader = self._careful(serving.reader)
             old, self._changing_reader = self._changing_reader, serving.reader
-            if old is not None:
-                self._reader_thread.submit(old.close)
+            self._readers.change(self._careful(serving.reader), None if old is None else old.close)
             del old
-            # A model is a knot of references: without this, a dozen old ones lie about before Python looks.
-            self._reader_thread.submit(gc.collect)
         self._card = serving.card
         if self._dock is not None:
             limit_s = serving.settings.trial_limit_s
@@ -221,18 +217,25 @@ class Driver:
     # --- reading ------------------------------------------------------------------------------------
 
     def _start_reading(self, now_s: float) -> None:
-        """Hand the next batch to the reader, if it is free and delivery is not far behind."""
-        if self._reading is not None or self._read or self._pause.what is not None:
-            return
-        is_idle = not self._intake.counts.ready
-        arrivals = self._dock.next_alone(now_s, is_idle=is_idle) if self._dock is not None else []
-        arrivals = arrivals or self._intake.take(self._settings.batch_size, now_s)
+        """Hand the next batches to those who are free to read, if delivery is not far behind."""
+        while self._pause.what is None and self._read_next(now_s):
+            pass
+        self._readers.step(now_s, self._intake.counts.ready)
+
+    def _read_next(self, now_s: float) -> bool:
+        """Hand out one batch; False when there is none, or nobody to read it."""
+        waiting = self._intake.counts.ready
+        room = self._readers.room(waiting, len(self._read), self._settings.batch_size)
+        if not room:
+            return False
+        arrivals: list[Arrival] = []
+        if self._dock is not None and self._readers.own_is_free:
+            arrivals = self._dock.next_alone(now_s, is_idle=not waiting)
+        arrivals = arrivals or self._intake.take(room, now_s)
         if arrivals:
             self._batches += 1
-            batch = Batch(self._batches, arrivals, now_s, self._card, [])
-            future = self._reader_thread.submit(read_batch, self._reader, batch)
-            future.add_done_callback(lambda _: self._wake.set())
-            self._reading = (batch, future)
+            self._readers.begin(Batch(self._batches, arrivals, now_s, self._card, []), waiting)
+        return bool(arrivals)
 
     def _follow_trials(self, now_s: float) -> None:
         """Have the convicts of the trials answered."""
@@ -243,9 +246,8 @@ class Driver:
             self._read.append(Batch(self._batches, arrivals, now_s, self._card, outcomes))
 
     def _collect(self, now_s: float) -> None:
-        """Take what the two threads have finished."""
-        if self._reading is not None and self._reading[1].done():
-            (batch, future), self._reading = self._reading, None
+        """Take what readers and delivery have finished."""
+        for batch, future in self._readers.done():
             try:
                 answers = future.result()
             except WorldError as fault:
@@ -383,7 +385,7 @@ class Driver:
 
     def _flush_when_idle(self) -> None:
         """Make what was published durable and clear the log as soon as there is nothing else to do."""
-        is_busy = self._reading or self._read or self._delivering or self._flushing
+        is_busy = self._readers.in_work or self._read or self._delivering or self._flushing
         if not (self._is_flushed or is_busy or self._pause.what) and not self._intake.counts.ready:
             self._flushing = self._delivery_thread.submit(self._outbox.flush)
             self._flushing.add_done_callback(lambda _: self._wake.set())
@@ -392,7 +394,7 @@ class Driver:
 
     def _is_drained(self) -> bool:
         """Whether nothing is in work any more, or the world does not let it be finished now."""
-        if self._reading is not None or self._delivering is not None:
+        if self._readers.in_work or self._delivering is not None:
             return False
         return not self._read or self._pause.what is not None
 
@@ -423,9 +425,9 @@ class Driver:
             moments.append(self._upkeep.next_s())
         if self._pause.what is not None:
             moments = [self._next_beat_s]
-            if self._delivering is None and self._flushing is None and self._reading is None:
+            if self._delivering is None and self._flushing is None and not self._readers.in_work:
                 moments.append(self._pause.retry_at_s)
-        elif self._reading is None and not self._read and not self._stop.stop_requested:
+        elif not self._readers.in_work and not self._read and not self._stop.stop_requested:
             deadline_s = self._intake.next_deadline(now_s)
             if deadline_s is not None:
                 moments.append(deadline_s)

@@ -102,6 +102,28 @@ class Ledger:
         with self._lock, self._world():
             self._append([b"P"])
 
+    def accuse(self, arrivals: Sequence[Arrival]) -> None:
+        """Make suspects of what another process than this one was reading when it died."""
+        with self._lock:
+            for arrival in arrivals:
+                self._suspects[arrival.name] = Suspect(
+                    arrival.name,
+                    arrival.inode,
+                    arrival.size_bytes,
+                    arrival.mtime_ns,
+                    self._strikes_after(arrival),
+                )
+                self._acquitted.discard(arrival.name)
+            # Where this fails they are no suspects after the next start, and harm no more than they would have.
+            with contextlib.suppress(OSError):
+                self._append([b"S", *(_field(self._suspects[arrival.name]) for arrival in arrivals)])
+
+    def outlived(self, arrivals: Sequence[Arrival]) -> None:
+        """Forget those of `arrivals` that were suspects: another process read them and lived."""
+        if self._suspects:
+            for name in {arrival.name for arrival in arrivals} & self._suspects.keys():
+                self.clear(name)
+
     @contextlib.contextmanager
     def noted(self, arrivals: Sequence[Arrival]) -> Iterator[None]:
         """Keep the names on disk while the body runs; WorldError where they cannot be written."""
@@ -155,10 +177,7 @@ class Ledger:
         """Begin a new file, with the unresolved suspects alone, in the place of an old or a long one."""
         if self._open or not (self._is_old or self._size_bytes() > _ROTATE_BYTES):
             return
-        records = [_MAGIC] + [
-            b"S\0" + os.fsencode(f"{s.inode} {s.size_bytes} {s.mtime_ns} {s.strikes} {s.name}")
-            for s in self._suspects.values()
-        ]
+        records = [_MAGIC] + [b"S\0" + _field(suspect) for suspect in self._suspects.values()]
         part = self._path + ".part"
         Path(part).write_bytes(_END.join(records) + _END)
         os.replace(part, self._path)
@@ -170,6 +189,11 @@ class Ledger:
             yield
         except OSError as error:
             raise WorldError(f"noting what is read in {self._path}", error) from error
+
+
+def _field(suspect: Suspect) -> bytes:
+    numbers = f"{suspect.inode} {suspect.size_bytes} {suspect.mtime_ns} {suspect.strikes}"
+    return os.fsencode(f"{numbers} {suspect.name}")
 
 
 def suspects_in(content: bytes) -> list[Suspect]:

@@ -5,14 +5,12 @@ Started anew, never forked from the worker: a process that has imported TensorFl
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import math
 import mmap
 import os
 import pickle
 import resource
-import signal
 import sys
 from dataclasses import dataclass
 from typing import IO
@@ -22,9 +20,9 @@ import numpy.typing as npt
 
 from worker.errors import WorldError
 from worker.intake.arrivals import Arrival, Kind
+from worker.processes import dies_with, only_the_parent_ends_it
 from worker.reading import Reader, ReadingSettings
 
-_PR_SET_PDEATHSIG = 1
 _BLOCK_BYTES = 1 << 20
 
 
@@ -59,13 +57,10 @@ def main() -> int:
     # Libraries that print must not speak for us.
     say = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent says when it is over
-    # Under nohup it would be ignored, and a child that somebody wanted gone would look like one that hangs.
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    only_the_parent_ends_it()
     orders = sys.stdin.buffer
     settings = _received(orders)
-    if not isinstance(settings, TrialSettings) or not _dies_with(settings.parent):
+    if not isinstance(settings, TrialSettings) or not dies_with(settings.parent):
         return 0
     reader = Reader(settings.root, _NoModel(settings.labels), settings.reading, threads=1)
     ceiling_bytes = _confine(settings.memory_bytes)
@@ -93,12 +88,6 @@ def _received(orders: IO[bytes]) -> object:
         return pickle.load(orders)  # noqa: S301 - from the worker that started this process
     except EOFError:
         return None
-
-
-def _dies_with(parent: int) -> bool:
-    """End together with the worker, however it ends; False when it has ended already."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    return os.getppid() == parent
 
 
 def _confine(memory_bytes: int) -> int | None:

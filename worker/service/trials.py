@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 
-import worker
 from worker.intake.arrivals import Arrival
 from worker.logs import get_log
+from worker.processes import child_environment, ending, is_from_outside
 from worker.reading import Answer, ReadingSettings, crashed
 from worker.service.trial_child import TrialSettings, nothing_expected
 
@@ -33,19 +33,6 @@ _SLICE_S = 0.1
 # Reading takes up to 12 bytes a pixel (colour of 16 bits, measured); the limit is there to stop monsters alone.
 _BYTES_A_PIXEL = 40
 _BYTES_BESIDE = 512 * 1024**2
-
-# Whoever sends these may be a person, a supervisor or the kernel short of memory: they convict nobody.
-_FROM_OUTSIDE = {
-    signal.SIGKILL,
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGALRM,
-    signal.SIGPIPE,
-}
 
 
 class Finding(Enum):
@@ -189,15 +176,12 @@ class _Child:
         self._is_over = is_over
         self._said = b""
         self.is_lost = False
-        environment = {key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"}
-        home = str(Path(worker.__file__).resolve().parent.parent)
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH", ""))))
         # A session of its own: Ctrl-C in the worker's terminal is not meant for it.
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=child_environment(),
             cwd="/",
             start_new_session=True,
         )
@@ -209,7 +193,7 @@ class _Child:
             raise
         if not is_ready:
             self.end()
-            raise OSError(f"the trial process did not start ({_ending(self._process.returncode)})")
+            raise OSError(f"the trial process did not start ({ending(self._process.returncode)})")
 
     def tried(self, arrival: Arrival) -> _Lost | None:
         """Have one suspect read; None when the child lived, otherwise how it was lost."""
@@ -235,9 +219,8 @@ class _Child:
         if status == -signal.SIGXCPU:
             detail = f"Reading it took more than {limit_s:g} s of processor time (SIGXCPU)."
             return _Lost(is_evidence=True, detail=detail)
-        is_outside = status < 0 and -status in _FROM_OUTSIDE
-        detail = f"The process that read it ended with {_ending(status)}."
-        return _Lost(is_evidence=not is_outside, detail=detail)
+        detail = f"The process that read it ended with {ending(status)}."
+        return _Lost(is_evidence=not is_from_outside(status), detail=detail)
 
     def end(self) -> None:
         """Be rid of the process."""
@@ -303,17 +286,6 @@ class _Child:
                 self._said += part
         word, _, self._said = self._said.partition(b"\n")
         return word.decode("ascii", "replace")
-
-
-def _ending(status: int | None) -> str:
-    """How a process ended, in words."""
-    if status is None:
-        return "no answer"
-    if status < 0:
-        with contextlib.suppress(ValueError):
-            return f"the signal {signal.Signals(-status).name}"
-        return f"the signal {-status}"
-    return f"the exit status {status}"
 
 
 def log_void(verdict: Verdict) -> None:

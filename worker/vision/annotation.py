@@ -166,7 +166,10 @@ def annotated_file(
 def _is_flat(drawn: Grey) -> bool:
     """Whether most pixels repeat their left neighbour, looked at in every sixteenth row."""
     rows = drawn[::16]
-    return rows.shape[1] < 2 or float(np.mean(rows[:, 1:] == rows[:, :-1])) > _FLAT_PART
+    if rows.shape[1] < 2:
+        return True
+    same = rows[:, 1:] == rows[:, :-1]
+    return bool(np.count_nonzero(same) > _FLAT_PART * same.size)
 
 
 def _paint(

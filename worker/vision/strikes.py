@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ def struck_out(boxes: Sequence[Box], ink_map: InkMap) -> tuple[Box, ...]:
     if not boxes:
         return ()
     step = ink_map.step
-    height = float(np.median([box.height for box in boxes])) / step
+    height = median([box.height for box in boxes]) / step
     if _around(boxes).width / step < LEAST_WIDTH * height:
         return ()
     dark: Flags | None = None
@@ -41,8 +42,8 @@ def struck_out(boxes: Sequence[Box], ink_map: InkMap) -> tuple[Box, ...]:
             continue
         if dark is None:
             dark = solid_of(ink_map) > 0
-        top = float(np.median([box.y for box in run])) / step
-        bottom = float(np.median([box.bottom for box in run])) / step
+        top = median([box.y for box in run]) / step
+        bottom = median([box.bottom for box in run]) / step
         if _is_struck(dark, around.x / step, around.right / step, top, bottom, height):
             found.append(around)
     return tuple(found)

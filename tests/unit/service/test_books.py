@@ -62,7 +62,7 @@ class Books(RuleBasedStateMachine):
         self.intake = Intake(self.folder, SettleRule(0, 0), clock=lambda: 0.0)
         self.dock = Dock(self.intake)
         watcher = SimpleNamespace(overflows=0, mode="inotify", fallback=None, is_alive=lambda: True)
-        rest: Any = SimpleNamespace(name="m", sha256="0" * 64, stop_requested=False)
+        rest: Any = SimpleNamespace(name="m", sha256="0" * 64, stop_requested=False, set=lambda: None)
         self.driver = Driver(
             Settings(outbox=Path("/nonexistent")), [], self.intake, rest, cast(Any, watcher), rest, rest,
             rest, rest, rest, cast(Any, self.dock),

@@ -148,3 +148,33 @@ def test_a_cut_at_any_byte_names_only_batches_that_were_begun(outbox: Path) -> N
         # The batch is begun when its record is whole: its two names come together or not at all.
         assert names in (set(), {"done.png"})
     assert {suspect.name for suspect in suspects_in(whole)} == {"one.png", "two.png"}
+
+
+def test_what_another_process_died_of_is_suspect_now_and_after_the_next_start(outbox: Path) -> None:
+    ledger = Ledger(outbox)
+    ledger.take_over()
+    ledger.accuse([arrival("a.png"), arrival(ODD)])
+    assert ledger.suspicion_of(arrival(ODD)) == Suspect(ODD, 1, 10, -5, 0)
+    later = Ledger(outbox)
+    assert later.take_over() == 2
+    assert later.suspicion_of(arrival("a.png")) == Suspect("a.png", 1, 10, -5, 0)
+
+
+def test_another_death_after_an_acquittal_counts(outbox: Path) -> None:
+    ledger = Ledger(outbox)
+    ledger.take_over()
+    ledger.accuse([arrival("a.png")])
+    ledger.acquit("a.png")
+    assert ledger.suspicion_of(arrival("a.png")) is None
+    ledger.accuse([arrival("a.png")])
+    assert ledger.suspicion_of(arrival("a.png")) == Suspect("a.png", 1, 10, -5, 1)
+
+
+def test_what_another_process_read_and_outlived_is_suspect_no_more(outbox: Path) -> None:
+    ledger = Ledger(outbox)
+    ledger.take_over()
+    ledger.accuse([arrival("a.png"), arrival("b.png")])
+    ledger.outlived([arrival("a.png"), arrival("c.png")])
+    later = Ledger(outbox)
+    assert later.take_over() == 1
+    assert later.suspicion_of(arrival("a.png")) is None

@@ -1,0 +1,64 @@
+"""Child processes that read pictures: how they are started, end with the worker, and what their end means."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from pathlib import Path
+
+import worker
+
+_PR_SET_PDEATHSIG = 1
+
+# Whoever sends these may be a person, a supervisor or the kernel short of memory: they blame no picture.
+_FROM_OUTSIDE = {
+    signal.SIGKILL,
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGPIPE,
+}
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a child: this very package, and no word to the service manager."""
+    environment = {key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"}
+    home = str(Path(worker.__file__).resolve().parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH", ""))))
+    return environment
+
+
+def dies_with(parent: int) -> bool:
+    """End together with the thread of `parent` that started this process; False when that has ended already."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    return os.getppid() == parent
+
+
+def only_the_parent_ends_it() -> None:
+    """Ignore what a terminal or a service manager sends to all processes of the worker: it drains first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Under nohup it would be ignored, and a child that somebody wanted gone would look like one that hangs.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def is_from_outside(status: int) -> bool:
+    """Whether the exit status of a child tells of a signal that nothing in the child itself sends."""
+    return status < 0 and -status in _FROM_OUTSIDE
+
+
+def ending(status: int | None) -> str:
+    """How a process ended, in words."""
+    if status is None:
+        return "no answer"
+    if status < 0:
+        with contextlib.suppress(ValueError):
+            return f"the signal {signal.Signals(-status).name}"
+        return f"the signal {-status}"
+    return f"the exit status {status}"
