@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from worker.training.augmentation import Damage, scan
 from worker.training.placed import ComposedLine, Float, Placed, main_signs
-from worker.vision.cleaning import clean
+from worker.vision.cleaning.paper import clean
 from worker.vision.ink import MIN_CONTRAST, find_ink
 from worker.vision.layout import usual_height
 from worker.vision.page import Page

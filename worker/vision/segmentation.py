@@ -11,24 +11,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from worker.vision.boxes import without_boxes
-from worker.vision.cleaning import clean, without_drawn_lines
-from worker.vision.combs import without_teeth
-from worker.vision.enclosures import without_frames
-from worker.vision.foreign import (
-    drop_border_lines,
-    drop_foreign,
-    drop_lines_of_the_paper,
-    drop_specks,
-)
+from worker.vision.cleaning.foreign import drop_border_lines, drop_specks
+from worker.vision.cleaning.steps import clean_findings, own_pieces
+from worker.vision.cleaning.surround import without_surround
 from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, contrast, find_ink
 from worker.vision.joining import join_pieces
 from worker.vision.normalization import tight_box
-from worker.vision.outlines import with_filled_outlines
 from worker.vision.page import Box, Page
-from worker.vision.pieces import Findings, Labels, Piece, floor_of
+from worker.vision.pieces import Labels, Piece, floor_of
 from worker.vision.strips import NO_FIELD, Field, field_of
-from worker.vision.surround import without_surround
 
 MAX_MARKS = 200  # a page of a thousand specks is no page of digits: the largest marks are enough to say so
 FINE_MARK_PX = 40  # marks lower than this at working resolution are cut from the full page
@@ -69,19 +60,12 @@ def find_writing(page: Page) -> Writing:
     before = find_ink(page)
     if before.core < MIN_CONTRAST:
         return Writing([], NO_FIELD)
-    ink_map, mask = clean(before)
-    if ink_map.core < MIN_CONTRAST:
+    found = clean_findings(before)
+    if found is None:
         return Writing([], NO_FIELD)
-    found = without_boxes(Findings.of(ink_map, mask))
-    found = without_drawn_lines(found)
-    found = without_teeth(found, before)
-    found = without_frames(found)
-    found = with_filled_outlines(found)
     ink_map, labels = found.ink_map, found.labels
     height, width = labels.shape
-    pieces = drop_lines_of_the_paper(found.pieces, width, height, ink_map.core)
-    own = drop_foreign(pieces, labels)
-    frames = [piece for piece in pieces if piece not in own and not piece.touches_border(width, height)]
+    own, frames = own_pieces(found)
     field = field_of(_without(ink_map, labels, frames))
     pieces = drop_specks(own, width, height)
     marks = drop_border_lines(join_pieces(pieces), labels, ink_map)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.vision import pieces
-from worker.vision.cleaning import clean
+from worker.vision.cleaning.paper import clean
 from worker.vision.ink import InkMap, find_ink
 from worker.vision.page import Page
 from worker.vision.pieces import MOST_PIECES, Piece, find_pieces, usual_of, usual_size

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from worker.vision.enclosures import Boxes, boxes_of, is_frame, is_open_field
+from worker.vision.cleaning.enclosures import Boxes, boxes_of, is_frame, is_open_field
+from worker.vision.cleaning.rings import is_crossed
 from worker.vision.ink import InkMap, quantile
 from worker.vision.pieces import Labels, Piece, usual_size
-from worker.vision.rings import is_crossed
 
 LARGE_PX = 260  # a page whose shorter side is as long shows more than one digit's paper
 MANY = 12  # pieces: more than one digit falls into

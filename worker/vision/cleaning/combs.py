@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from worker.vision.cleaning.rulings import IN_STEP, IN_STEP_PX, LEAST_TEETH, in_step
 from worker.vision.ink import InkMap, Mask
 from worker.vision.pieces import Findings, Labels, Piece, link_of
-from worker.vision.rulings import IN_STEP, IN_STEP_PX, LEAST_TEETH, in_step
 
 LEAST_HEIGHT_PX = 8
 MOST = 128  # slim pieces: no form has more, and each costs time

@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worker.vision.ink import Mask
-from worker.vision.pieces import Findings, Flags, Labels, Piece, find_pieces, solid_of
-from worker.vision.rings import (
+from worker.vision.cleaning.rings import (
     ASTRAY,
     FULL,
     MOSTLY,
@@ -21,6 +19,8 @@ from worker.vision.rings import (
     runs_along,
     signs_in_ring,
 )
+from worker.vision.ink import Mask
+from worker.vision.pieces import Findings, Flags, Labels, Piece, find_pieces, solid_of
 
 Boxes = npt.NDArray[np.int64]
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from worker.vision.cleaning.rulings import LEAST_SIDE_PX, ruled_lines
 from worker.vision.ink import Mask
-from worker.vision.rulings import LEAST_SIDE_PX, ruled_lines
 
 
 def _written(height: int = 400, width: int = 600) -> Mask:

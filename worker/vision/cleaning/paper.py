@@ -7,7 +7,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from worker.vision.boxes import lines_of_boxes
+from worker.vision.cleaning.boxes import lines_of_boxes
+from worker.vision.cleaning.rulings import LEAST_TEETH, LONGER, drawn_lines, may_be_ruled, ruled_lines
 from worker.vision.ink import MIN_CONTRAST, InkMap, Mask, quantile
 from worker.vision.pieces import (
     Findings,
@@ -21,7 +22,6 @@ from worker.vision.pieces import (
     usual_of,
     usual_size,
 )
-from worker.vision.rulings import LEAST_TEETH, LONGER, drawn_lines, may_be_ruled, ruled_lines
 
 EMPTY_RULING_SHARE = 0.25  # thin lines alone never cover more of a page
 LEAST_LINE_PX = 60  # what is shorter is told from a stroke by nothing

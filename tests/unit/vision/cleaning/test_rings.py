@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from worker.vision.cleaning.rings import goes_around, hull_of, is_crossed, signs_in_ring
 from worker.vision.pieces import Flags, Piece
-from worker.vision.rings import goes_around, hull_of, is_crossed, signs_in_ring
 
 SIDE = 120
 Line = list[tuple[int, int]]

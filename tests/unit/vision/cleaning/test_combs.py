@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from worker.training.pen import draw_strokes, render, sample_style
+from worker.vision.cleaning.rulings import in_step
 from worker.vision.page import Grey, Page
-from worker.vision.rulings import in_step
 from worker.vision.segmentation import find_marks
 
 STEP, BASE, SIZE = 60, 120, 44

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from worker.vision.cleaning.slips import DARK, LEAST_PART, ground_around_slip, is_written_beside
 from worker.vision.ink import Float, Mask, shrink
 from worker.vision.page import Grey, Page
-from worker.vision.slips import DARK, LEAST_PART, ground_around_slip, is_written_beside
 
 LEAST_SIDE_PX = 64  # what is smaller shows a digit and no page
 SIDE_PX = 200  # a surround is sought at about this size
@@ -35,7 +35,7 @@ NIGHT = 40  # grey levels: on what is darker nobody writes with a dark pen
 WRITTEN = 0.4, 0.005  # of the step, and of the band: what stands out so much, and more of it than dust
 GRAIN = 5.0  # standard deviations: what stands out no more is the grain of a table
 LEAST_DEPTH_PX = (
-    3  # of two sides at least: thinner bands are ruled lines, frames, and edges that `cleaning` knows
+    3  # of two sides at least: thinner bands are ruled lines, frames, and edges that `paper` knows
 )
 LEFT = 0.3  # of the step: what stands out so much on the page beside it is written there
 

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from worker.vision.cleaning.slips import ground_around_slip
+from worker.vision.cleaning.surround import without_surround
 from worker.vision.ink import find_ink
 from worker.vision.page import Grey, Page
 from worker.vision.segmentation import find_marks
-from worker.vision.slips import ground_around_slip
-from worker.vision.surround import without_surround
 
 PAPER, INK = 236, 40
 

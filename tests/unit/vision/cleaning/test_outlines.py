@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from worker.training.pen import draw_strokes, render, sample_style
+from worker.vision.cleaning.outlines import with_filled_outlines
 from worker.vision.ink import Float, find_ink
 from worker.vision.normalization import NormalizerSettings
-from worker.vision.outlines import with_filled_outlines
 from worker.vision.page import Grey, Page
 from worker.vision.pieces import Findings
 from worker.vision.segmentation import find_marks

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from worker.training.pen import draw_strokes, render, sample_style
+from worker.vision.cleaning.rings import signs_in_ring
 from worker.vision.page import Grey, Page
-from worker.vision.rings import signs_in_ring
 from worker.vision.segmentation import find_marks, find_writing
 
 HEIGHT = 60

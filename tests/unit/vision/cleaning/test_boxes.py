@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from worker.training.pen import draw_strokes, render, sample_style
-from worker.vision.boxes import lines_of_boxes
+from worker.vision.cleaning.boxes import lines_of_boxes
 from worker.vision.ink import Mask, find_ink
 from worker.vision.page import Grey, Page
 from worker.vision.pieces import linked

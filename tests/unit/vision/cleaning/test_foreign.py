@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worker.vision.foreign import MANY, drop_foreign, drop_lines_of_the_paper, drop_specks
+from worker.vision.cleaning.foreign import MANY, drop_foreign, drop_lines_of_the_paper, drop_specks
 from worker.vision.joining import join_pieces
 from worker.vision.pieces import Labels, Piece
 
