@@ -16,7 +16,7 @@ import pytest
 from worker.errors import ModelError, UsageError
 from worker.recognition import litert, litert_form
 from worker.recognition.bundle import Bundle, add_litert_form, draw_known_tiles, write_bundle
-from worker.recognition.card import LARGEST_DIFFERENCE, Logits, Tiles
+from worker.recognition.card import LARGEST_DIFFERENCE, Card, Logits, Tiles
 from worker.recognition.classifier import Classifier
 from worker.recognition.decision import calibrate
 from worker.training.conversion import convert
@@ -153,6 +153,12 @@ def test_a_form_that_answers_otherwise_is_not_written(
     assert not (tmp_path / "new" / "model.tflite").exists()
 
 
+def _without_forms(card: Card) -> Card:
+    part = card.transcriber
+    bare = None if part is None else part.model_copy(update={"litert": None})
+    return card.model_copy(update={"litert": None, "transcriber": bare})
+
+
 def test_convert_adds_the_form_in_place_and_changes_nothing_else(bundle: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "digits"
     shutil.copytree(SHIPPED, folder)
@@ -161,7 +167,8 @@ def test_convert_adds_the_form_in_place_and_changes_nothing_else(bundle: Bundle,
     old = Bundle.open(folder)
     new = convert(folder, None)
     assert new.card.litert is not None
-    assert new.card.model_copy(update={"litert": None}) == old.card.model_copy(update={"litert": None})
+    # The bytes of a form are those of the machine that made it.
+    assert _without_forms(new.card) == _without_forms(old.card)
     assert new.content == old.content
     assert (folder / "notes.txt").read_text() == "kept"
 
