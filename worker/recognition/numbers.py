@@ -41,6 +41,7 @@ BAR_COUNTS = 0.3
 TURN_GAIN = 0.2  # of legibility: a page is not turned for less
 TURNED_STORM = 0.4  # of legibility: nor a page of many marks that then has less
 PLAIN_STORM = 0.15  # of a sample of marks: where fewer surely are digits, the rest is not looked at
+SURE, EITHER_WAY = 0.9, 0.5  # a digit so likely, and the share of them at which the way up is in doubt
 TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
 NEVER_SURER = 1e-4  # where two opinions meet, neither counts as more certain than that
 SAME_PLACE = 0.5  # of the joint width of two candidates: what shares so much is one place
@@ -165,6 +166,15 @@ def legibility(probabilities: Floats) -> float:
 def is_poor(probabilities: Floats) -> bool:
     """Whether a page of several marks reads so badly that it may lie on its side or upside down."""
     return len(probabilities) >= TURNED_FROM and legibility(probabilities) < POOR
+
+
+def may_lie_either_way(before: Floats) -> bool:
+    """Whether a page that reads better after a turn had, as it came, so many sure digits that it may lie right.
+
+    Beside a few digits, a letter or a sign of money that is a digit when upside down is enough to turn them.
+    """
+    sure = np.delete(before[:, :DIGITS], 1, axis=1).max(axis=1) >= SURE
+    return float(sure.mean()) >= EITHER_WAY
 
 
 def reads_turned(before: float, after: Floats) -> bool:

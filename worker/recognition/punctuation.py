@@ -36,6 +36,10 @@ END, NARROW, OFF_SIDE = 0.1, 0.26, 0.3  # of a dollar: its stroke above and belo
 THROUGH, MAYBE_THROUGH = 0.7, 0.3  # of its height: where that stroke shows
 SMALL, LETTER = 0.85, 0.5  # of the height of digits: an o at most, and a letter at least
 NEAR = 0.5  # of their height: the gap between a letter and its o at most
+AS_HIGH, BROAD = (
+    0.8,
+    0.4,
+)  # the same: the height and width of what is no digit, and no sign between two numbers
 UNREAD = 0.6  # of the height of digits: how wide at least what is larger, and no digit
 RING = 1.4  # times the height of digits: a ring around one; and so much wider than high, or higher than wide
 LEFT_OUT = 0.98  # the probability that what is punctuation is no digit
@@ -170,10 +174,10 @@ def _noughts_of_words(signs: Sequence[Sign]) -> set[int]:
 
 
 def _beside_the_unread(signs: Sequence[Sign]) -> set[int]:
-    """Where a digit stands beside something larger that is none: a ring, perhaps, with another digit in it.
+    """Where a digit stands beside something that is none: a letter, a ring, perhaps with another digit in it.
 
-    Between two digits that is whatever is larger; at an end, where signs of currency and words are, what is as large as
-    a ring, and no wider.
+    Between two digits that is whatever is larger, and what is as high and no thin stroke where no space is between; at
+    an end, where signs of currency and words are, what is as large as a ring, and no wider.
     """
     digits = [place for place, sign in enumerate(signs) if sign.chosen is not None]
     if not digits:
@@ -182,23 +186,32 @@ def _beside_the_unread(signs: Sequence[Sign]) -> set[int]:
     found = set()
     for place, sign in enumerate(signs):
         across, along = sign.box.width / height, sign.box.height / height
-        if sign.chosen is None and along >= TALLER and across >= UNREAD:
-            before = [digit for digit in digits if digit < place]
-            after = [digit for digit in digits if digit > place]
-            is_like_a_ring = along >= RING and RING * across >= along >= across / RING
-            if (before and after) or is_like_a_ring:
-                found |= {*before[-1:], *after[:1]}
+        before = [digit for digit in digits if digit < place]
+        after = [digit for digit in digits if digit > place]
+        if sign.chosen is not None or not (before or after):
+            continue
+        beside = {*before[-1:], *after[:1]}
+        is_like_a_ring = along >= RING and across >= UNREAD and RING * across >= along >= across / RING
+        is_larger = along >= TALLER and across >= UNREAD
+        if is_like_a_ring or (before and after and is_larger):
+            found |= beside
+        elif before and after and along >= AS_HIGH and across >= BROAD:
+            found |= {digit for digit in beside if _gap_px(signs[digit], sign) <= NEAR * height}
     return found
 
 
 def _is_letter_beside(sign: Sign, nought: Sign, height: float) -> bool:
     """Whether a sign that is no digit is as large as one, and no space is between it and a nought."""
-    left, right = sorted((sign.box, nought.box), key=lambda box: box.x)
     return (
         sign.chosen is None
         and min(sign.box.height, 2 * sign.box.width) >= LETTER * height
-        and right.x - left.right <= NEAR * height
+        and _gap_px(sign, nought) <= NEAR * height
     )
+
+
+def _gap_px(one: Sign, other: Sign) -> int:
+    left, right = sorted((one.box, other.box), key=lambda box: box.x)
+    return right.x - left.right
 
 
 def _stroke_of(ink: Float) -> _Stroke | None:

@@ -26,6 +26,7 @@ from worker.recognition.numbers import (
     is_storm,
     legibility,
     line_height,
+    may_lie_either_way,
     reads_turned,
     search,
     weathered,
@@ -109,7 +110,7 @@ def recognize(
     `expected` says for each sheet what it shall hold, where that is known: among readings that are about
     as likely it prefers what fits. Whether the best one fits after all is not judged here.
     """
-    sheets, firsts = _upright(sheets, classifier, knowledge, spread)
+    sheets, firsts, doubtful = _upright(sheets, classifier, knowledge, spread)
     signs: list[list[list[Sign]]] = []
     looks: list[_Look] = []
     for s, (sheet, first) in enumerate(zip(sheets, firsts, strict=True)):
@@ -131,6 +132,10 @@ def recognize(
     signs = [_looked_over(lines, sheet) for lines, sheet in zip(signs, sheets, strict=True)]
     if expected is not None:
         _fit(sheets, firsts, signs, expected, eyes)
+    for s in doubtful:
+        signs[s] = [
+            [_doubted(sign) if sign.chosen is not None else sign for sign in line] for line in signs[s]
+        ]
     verdicts = [judge(lines, knowledge.thresholds) for lines in signs]
     return [_as_seen(verdict, sheet) for verdict, sheet in zip(verdicts, sheets, strict=True)]
 
@@ -285,8 +290,10 @@ def _plain(line: Line, rows: Floats, thresholds: Thresholds) -> list[Sign]:
 
 def _upright(
     sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge, spread: Spread
-) -> tuple[list[Sheet], list[Floats]]:
-    """The sheets as they read best, and the probabilities of their tiles; most stay as they are.
+) -> tuple[list[Sheet], list[Floats], list[int]]:
+    """The sheets as they read best, the probabilities of their tiles, and which may lie either way.
+
+    Most stay as they are.
 
     Of a sheet that is plainly a storm in its sample, the sample alone.
     """
@@ -303,11 +310,14 @@ def _upright(
         best = int(np.argmax([legibility(part) for part in parts]))
         if reads_turned(before[i], parts[best]):
             promising.append((i, 1 + best))
+    doubtful: list[int] = []
     turned = list(spread(lambda one: sheets[one[0]].turned(one[1], normalizer), promising))
     for (i, _), sheet, own in zip(promising, turned, _of_sheets(turned, classifier, knowledge), strict=True):
         if reads_turned(before[i], own) and not _falls_apart(sheets[i], sheet):
+            if may_lie_either_way(probabilities[i]):
+                doubtful.append(i)
             upright[i], probabilities[i] = sheet, own
-    return upright, probabilities
+    return upright, probabilities, doubtful
 
 
 def _at_first(

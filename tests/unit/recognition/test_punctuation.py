@@ -205,3 +205,29 @@ def test_without_a_label_for_what_is_no_digit_nothing_is_left_out() -> None:
 def test_a_sign_that_was_cut_from_a_mark_is_no_slash() -> None:
     signs, marks = _line("12/05/2026", _bar(46, 20))
     assert without_punctuation(signs, marks[:2] + marks[3:5] + marks[6:]) == signs
+
+
+def _with_a_letter(place: int, height: int, width: int) -> str:
+    """What is read of 4097 with a sign that is no digit at a place of it."""
+    signs, marks = _line("40977", _bar(46, 25))
+    box = signs[place].box
+    row = np.full(DIGITS + 3, 0.0001)
+    row[OTHER] = 1 - row.sum() + row[OTHER]
+    signs[place] = Sign(row, Box(box.x, 100 - height, width, height), None, is_of_line=True)
+    return judge([without_punctuation(signs, marks)], THRESHOLDS).text.replace(" ", "")
+
+
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_a_digit_beyond_a_letter_goes_to_a_person(place: int) -> None:
+    assert "?" in _with_a_letter(place, HEIGHT, 20)  # as the g of a unit that is a 9 by its looks
+
+
+@pytest.mark.parametrize(
+    ("place", "height", "width"),
+    [(2, 20, 24), (2, HEIGHT, 8), (4, HEIGHT, 30), (0, HEIGHT, 30)],
+    ids=["a plus", "a bar", "a unit", "a sign of money"],
+)
+def test_signs_between_numbers_and_beside_them_are_left_out(place: int, height: int, width: int) -> None:
+    text = _with_a_letter(place, height, width)
+    assert len(text) == 4
+    assert "?" not in text

@@ -147,6 +147,16 @@ def test_a_page_that_lies_is_turned_and_its_boxes_are_in_page_pixels(turns: int)
     assert [reading.box for reading in verdict.digits] == expected
 
 
+def test_a_few_digits_and_a_sign_that_is_one_upside_down_go_to_a_person() -> None:
+    """As `98` and a sign of money behind it: two sure digits as it came, three after half a turn."""
+    numbers = _number("007", 60, 100)
+    turned = Mark(numbers[2].box, np.ascontiguousarray(np.rot90(numbers[2].ink, 2)))
+    (verdict,) = _read(_sheet([*numbers[:2], turned]))
+    assert verdict.reason is not None
+    assert set(verdict.text) == {"?"}
+    assert [reading.digit for reading in verdict.digits] == [7, 0, 0]
+
+
 @pytest.mark.parametrize("turns", [1, 3])
 def test_a_row_is_not_turned_into_a_column(turns: int) -> None:
     lying = [np.ascontiguousarray(np.rot90(GLYPHS[int(digit)], turns)) for digit in "25437"]
