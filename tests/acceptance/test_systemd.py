@@ -104,6 +104,7 @@ def test_the_life_of_a_service(service: Service) -> None:
     _writes_a_log_that_can_be_searched(service)
     if importlib.util.find_spec("worker.service.changes") is not None:  # written beside this; comes with it
         _takes_over_a_configuration(service)
+    _reads_a_flood_with_a_helper(service)
     _survives_a_kill(service)
     _is_restarted_when_it_hangs(service)
     _drains_when_it_is_stopped(service)
@@ -208,6 +209,19 @@ def _takes_over_a_configuration(service: Service) -> None:
     service.drop("reloaded.png", 3)
     assert service.record("reloaded.png")["text"] == "3"
     assert (service.show("MainPID"), service.show("NRestarts")) == (pid, "0")
+
+
+def _reads_a_flood_with_a_helper(service: Service) -> None:
+    """All that the unit forbids leaves the worker free to start another process, and to end it with itself."""
+    service.systemctl("stop", UNIT)
+    for number in range(1500):
+        service.drop(f"flood/{number}.png", number % 10, seed=number % 30)
+    service.systemctl("start", UNIT)
+    eventually(lambda: len(service.names(OUTBOX, "flood/*.json")) == 1500, 120)
+    events = [line["event"] for line in service.own_lines()]
+    if len(os.sched_getaffinity(0)) > 1:
+        assert events.count("helper_started") == 1
+    assert not {"helper_not_started", "helper_lost"} & set(events)
 
 
 def _survives_a_kill(service: Service) -> None:
