@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +12,7 @@ from worker.vision.pieces import Piece, usual_height_px, usual_size
 LEAST_APART_PX = 10  # what is smaller and stands alone is a speck
 NEAR = 0.25  # of the usual height: what belongs together is never farther apart, whichever rule says so
 HIGHEST = 1.5  # times the usual height: what would be higher is two signs, one under the other
+ALIKE = 0.6  # of the extent of the signs that stay: what is as large is no speck
 MOST_PIECES = 256  # the largest: what is left out of a page of specks is specks
 
 
@@ -32,7 +35,7 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
         for mark in marks
         if mark.extent >= max(0.12 * largest, LEAST_APART_PX) and mark.gap_to(main) > 0.4 * main.size
     }
-    return [
+    kept = [
         mark
         for mark in marks
         if (len(apart) >= 2 and mark.labels in apart)
@@ -41,6 +44,10 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
             and (mark.extent >= 0.6 * largest or mark.area_px >= 0.12 * usual_area_px)
         )
     ]
+    # Beside something huge a 1 has too little ink for a sign, and the digits beside it have not: they are alike.
+    beside = [mark.extent for mark in kept if mark is not main]
+    least = ALIKE * median(beside) if len(beside) >= 2 else largest
+    return [mark for mark in marks if mark in kept or mark.extent >= least]
 
 
 def _join_all(marks: list[Piece], reference_px: int) -> None:

@@ -43,6 +43,17 @@ def test_what_belongs_together(spans: tuple[tuple[int, int, int, int], ...], exp
     assert _groups(_pieces(*spans)) == expected
 
 
+@pytest.mark.parametrize("thin_px", [300, 924])
+def test_beside_something_huge_no_digit_of_a_row_is_a_speck(thin_px: int) -> None:
+    """As above a bar code: a 4 with less ink than its neighbours was dropped, and the rest accepted."""
+    areas = (thin_px, 1055, 1412, 1088)
+    row = [Piece((i,), 40 + 50 * i, 59, 76 + 50 * i, 111, area) for i, area in enumerate(areas)]
+    code = Piece((9,), 38, 148, 299, 222, 18_582)
+    speck = Piece((10,), 320, 140, 332, 150, 60)
+    kept = {piece.labels[0] for piece in join_pieces([*row, code, speck])}
+    assert kept == {0, 1, 2, 3, 9}
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(1, 90), st.integers(1, 90)),
