@@ -65,7 +65,8 @@ class _Stderr:
 
     def msg(self, message: str) -> None:
         try:
-            print(message, file=sys.stderr, flush=True)
+            sys.stderr.write(message + "\n")  # at once: several threads and their lines
+            sys.stderr.flush()
         except (OSError, ValueError):
             return
 

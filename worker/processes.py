@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
+import hashlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 import worker
 
 _PR_SET_PDEATHSIG = 1
+OTHER_PROGRAM = 76  # the exit status of a child that found other files than the worker was started from
 
 # Whoever sends these may be a person, a supervisor or the kernel short of memory: they blame no picture.
 _FROM_OUTSIDE = {
@@ -24,6 +28,27 @@ _FROM_OUTSIDE = {
     signal.SIGALRM,
     signal.SIGPIPE,
 }
+
+
+@functools.cache
+def program() -> str:
+    """What this program is made of, by the names, sizes and times of its files when this was first asked.
+
+    A worker asks at its start. After an upgrade under a running worker a child would be another program, and would
+    take what it is sent for something else.
+    """
+    home = Path(worker.__file__).resolve().parent
+    seen = [
+        (str(path.relative_to(home)), status.st_size, status.st_mtime_ns)
+        for path in sorted(home.rglob("*.py"))
+        for status in [path.stat()]
+    ]
+    return hashlib.sha256(repr((seen, sys.version)).encode()).hexdigest()
+
+
+def is_of_this_program(given: str) -> bool:
+    """Whether a child is made of the files that its parent was started from, which it names by `program`."""
+    return given == program()
 
 
 def child_environment() -> dict[str, str]:
@@ -57,6 +82,8 @@ def ending(status: int | None) -> str:
     """How a process ended, in words."""
     if status is None:
         return "no answer"
+    if status == OTHER_PROGRAM:
+        return f"the exit status {status}: the program was changed since the worker was started; restart it"
     if status < 0:
         with contextlib.suppress(ValueError):
             return f"the signal {signal.Signals(-status).name}"

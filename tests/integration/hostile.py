@@ -104,6 +104,7 @@ class QuickModel:
 def main() -> int:
     role, *arguments = sys.argv[1:]
     vars(reading)["decode"] = hostile(decoding.decode, role)
+    sys.argv[1:] = arguments
     if role == "child":
         from worker.service.trial_child import main as child
 
@@ -111,7 +112,6 @@ def main() -> int:
     if role == "helper":
         from worker.scale.helper_child import main as helper
 
-        sys.argv[1:] = arguments
         return helper()
     from worker import assembly
     from worker.cli import main as cli

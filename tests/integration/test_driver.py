@@ -296,3 +296,12 @@ def test_old_originals_go_while_pictures_come_and_records_stay(bench: Bench) -> 
     bench.end()
     assert all((bench.records / f"{name}.json").exists() for name in first + late)
     assert bench.driver.tally.read == 18
+
+
+def test_a_drain_waits_without_a_busy_loop(bench: Bench) -> None:
+    """A scan that is due is not made any more, so nothing has to be done for it."""
+    bench.driver._next_scan_s = 0.0
+    assert bench.driver._timeout_s(time.monotonic(), once=False) == 0
+    bench.stop.stop_requested = True
+    bench.driver._next_beat_s = time.monotonic() + 100
+    assert bench.driver._timeout_s(time.monotonic(), once=False) > 0.5

@@ -219,6 +219,27 @@ def test_a_helper_that_cannot_start_says_so(tmp_path: Path) -> None:
         Helper(str(tmp_path), 1, (sys.executable, "-c", "import sys; sys.exit(3)"))
 
 
+def test_a_helper_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an upgrade under a running worker: what it is sent would mean something else to it."""
+    monkeypatch.setattr(helper_module, "program", lambda: "what it was at the start of the worker")
+    with pytest.raises(OSError, match="the program was changed since the worker was started; restart it"):
+        Helper(str(tmp_path), 1)
+
+
+def test_failed_starts_leave_no_descriptor_and_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(OSError, match="No such file"):
+            Helper(str(tmp_path), 1, (str(tmp_path / "missing"),))
+        with pytest.raises(OSError, match="the worker ends"):
+            Helper(str(tmp_path), 1, (sys.executable, "-c", "import time; time.sleep(60)"), lambda: True)
+    assert len(os.listdir("/proc/self/fd")) == before
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    assert "sleep(60)" not in "".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in children.split())
+
+
 def test_pictures_that_end_a_helper_do_not_end_the_worker(tmp_path: Path) -> None:
     shop = Shop(tmp_path, trial_limit_s=20, max_megapixels=1, helpers=1)
     good = {f"{number:04}.png" for number in range(1500)}

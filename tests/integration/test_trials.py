@@ -236,3 +236,16 @@ def _is_zombie(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def test_a_child_of_another_version_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an upgrade under a running worker."""
+    monkeypatch.setattr(trials, "program", lambda: "what it was at the start of the worker")
+    court = Court(tmp_path, command=trials.COMMAND)
+    try:
+        court.submit("good.png")
+        verdict = court.verdicts(1)["good.png"]
+    finally:
+        court.trials.close()
+    assert verdict.finding is Finding.VOID
+    assert "restart it" in verdict.detail

@@ -406,12 +406,14 @@ class Intake:
         if entry.heard is not None:
             self._look_again[entry.name], entry.heard = entry.heard, None
 
-    def bring_back(self, arrival: Arrival, now_s: float) -> None:
-        """End the keeping apart: the arrival is given out again as any other."""
+    def bring_back(self, arrival: Arrival, now_s: float) -> bool:
+        """End the keeping apart: the arrival is given out again as any other; False when it is gone by now."""
         entry = self._kept_apart(arrival)
-        if entry is not None:
-            self._leave_state(entry)
-            self._schedule(entry, now_s)
+        if entry is None:
+            return False
+        self._leave_state(entry)
+        self._schedule(entry, now_s)
+        return True
 
     def take_up(self, arrival: Arrival) -> bool:
         """End the keeping apart: the arrival is in work; False when it is gone or another version by now."""

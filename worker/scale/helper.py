@@ -13,13 +13,14 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 
 from worker.errors import WorldError
 from worker.intake.arrivals import Arrival
 from worker.logs import get_log
-from worker.processes import child_environment, ending, is_from_outside
+from worker.processes import child_environment, ending, is_from_outside, program
 from worker.reading import Answer, Reader, ReadingSettings, of_a_well_disk
 from worker.scale.messages import Answers, Done, Order, Ready, Said, Start, Step, Strips, Tiles, Trouble
 
@@ -28,6 +29,7 @@ _ENTRY = "import sys; from worker.scale.helper_child import main; sys.exit(main(
 COMMAND: tuple[str, ...] = (sys.executable, "-c", _ENTRY)
 START_S = 60.0  # until it is ready, on a machine that is busy
 SILENT_S = 180.0  # no single step of honest work takes longer
+_SLICE_S = 0.1
 _WORDS_BYTES = 64 * 1024
 _LAST_LINES = 10
 
@@ -47,35 +49,52 @@ class HelperLostError(Exception):
 class Helper:
     """One helper process; for use by one thread, which has to outlive it.
 
-    It reads below `root`, with so many `threads`. Raises OSError where it cannot be started.
+    It reads below `root`, with so many `threads`. Raises OSError where it cannot be started, or `is_over` before that.
     """
 
-    def __init__(self, root: str, threads: int, command: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        threads: int,
+        command: Sequence[str] | None = None,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._reading: ReadingSettings | None = None
         self._has_ended = False
         self._words = os.memfd_create("helper-stderr", os.MFD_CLOEXEC)
         ours, theirs = socket.socketpair()
-        # What is not taken, or given to its end, within that time never will be.
-        for way in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            ours.setsockopt(socket.SOL_SOCKET, way, struct.pack("ll", int(SILENT_S), 0))
-        self._line = Connection(ours.detach())
         with theirs:
-            # A session of its own: Ctrl-C in the worker's terminal is not meant for it.
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [*(command or COMMAND), str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=self._words,
-                stderr=self._words,
-                env=child_environment(),
-                cwd="/",
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+            # What is not taken, or given to its end, within that time never will be.
+            for way in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+                ours.setsockopt(socket.SOL_SOCKET, way, struct.pack("ll", int(SILENT_S), 0))
+            self._line = Connection(ours.detach())
+            try:
+                self._process = self._started([*(command or COMMAND), str(theirs.fileno())], theirs.fileno())
+            except BaseException:
+                self._line.close()
+                os.close(self._words)
+                raise
         try:
-            self._until_ready(Start(root, threads, os.getpid()))
+            self._until_ready(Start(root, threads, os.getpid()), is_over)
         except HelperLostError as lost:
             self.end()
             raise OSError(f"the helper did not start: {lost}") from None
+        except BaseException:
+            self.end()
+            raise
+
+    def _started(self, command: Sequence[str], line: int) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C in the worker's terminal is not meant for it.
+        return subprocess.Popen(  # noqa: S603 - our own program
+            [*command, program()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._words,
+            stderr=self._words,
+            env=child_environment(),
+            cwd="/",
+            pass_fds=[line],
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int:
@@ -116,9 +135,13 @@ class Helper:
         self._process.wait()
         os.close(self._words)
 
-    def _until_ready(self, start: Start) -> None:
+    def _until_ready(self, start: Start, is_over: Callable[[], bool]) -> None:
         self._tell(start)
-        if not isinstance(self._heard(START_S), Ready):
+        end_s = time.monotonic() + START_S
+        while not self._line.poll(_SLICE_S) and time.monotonic() < end_s:
+            if is_over():
+                raise HelperLostError("the worker ends", is_suspicious=False)
+        if not isinstance(self._heard(0.0), Ready):
             raise HelperLostError("it said something else than that it is ready", is_suspicious=False)
 
     def _read(self, arrivals: Sequence[Arrival], reader: Reader, answers: list[Answer]) -> None:

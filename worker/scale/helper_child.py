@@ -20,7 +20,7 @@ import numpy.typing as npt
 import structlog
 
 from worker.errors import WorldError
-from worker.processes import dies_with, only_the_parent_ends_it
+from worker.processes import OTHER_PROGRAM, dies_with, is_of_this_program, only_the_parent_ends_it
 from worker.reading import Reader
 from worker.recognition.transcriber import Floats
 from worker.scale.messages import Answers, Done, Order, Ready, Said, Start, Step, Strips, Tiles, Trouble
@@ -85,7 +85,12 @@ class _Networks:
 
 
 def main() -> int:
-    """Serve orders over the descriptor that the command line names, until the worker hangs up."""
+    """Serve orders over the descriptor that the command line names, until the worker hangs up.
+
+    The command line names the worker's program, too: nothing is understood before both are the same.
+    """
+    if not is_of_this_program(sys.argv[2]):
+        return OTHER_PROGRAM
     only_the_parent_ends_it()
     faulthandler.enable()
     line = _Line(Connection(int(sys.argv[1])))

@@ -20,6 +20,7 @@ from worker.intake.arrivals import IgnoreRules, Inbox
 from worker.intake.queue import Hints, Intake
 from worker.intake.watcher import Watcher
 from worker.logs import get_log
+from worker.processes import program
 from worker.scale.helper import Helper
 from worker.service.changes import Changes, Serving, Sources
 from worker.service.dock import CarefulReader, Dock
@@ -179,10 +180,14 @@ def _driver(
 
 def _helpers(settings: Settings, changes: Changes, ledger: Ledger, wake: Wake) -> list[HelperPlace]:
     """The places of the helpers that the settings allow; none of them has started yet."""
+    program()  # as it is now, while it is that of this process
+    root = str(settings.inbox)
+
+    def make(is_over: Callable[[], bool]) -> Helper:
+        return Helper(root, threads=1, is_over=is_over)
+
     return [
-        HelperPlace(
-            lambda: changes.serving.reader, lambda: Helper(str(settings.inbox), threads=1), ledger, wake.set
-        )
+        HelperPlace(lambda: changes.serving.reader, make, ledger, wake.set)
         for _ in range(settings.most_helpers)
     ]
 

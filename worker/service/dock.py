@@ -137,8 +137,8 @@ class Dock:
             # The worker died of a batch with it although a child had lived: read it where it harms nobody.
             delay_s = 0.0 if suspect.strikes == 1 else min(5.0 * 2 ** (suspect.strikes - 2), LONGEST_DELAY_S)
             heapq.heappush(self._alone, (suspect.strikes, now_s + delay_s, next(self._order), arrival))
-        else:
-            self._intake.bring_back(arrival, now_s)
+        elif not self._intake.bring_back(arrival, now_s):
+            self._ledger.clear(arrival.name)
         return None
 
     def _void(self, verdict: Verdict, now_s: float) -> None:

@@ -420,7 +420,9 @@ class Driver:
 
     def _timeout_s(self, now_s: float, *, once: bool) -> float:
         """How long nothing needs to be done unless something happens."""
-        moments = [self._next_beat_s, now_s + LONGEST_WAIT_S, self._next_scan_s]
+        moments = [self._next_beat_s, now_s + LONGEST_WAIT_S]
+        if not self._stop.stop_requested:  # nothing is looked for any more
+            moments.append(self._next_scan_s)
         if self._delivering is None:
             moments.append(self._upkeep.next_s())
         if self._pause.what is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, Protocol
@@ -72,13 +73,14 @@ class OwnPlace:
 class HelperPlace:
     """A helper while there is work for it, and none otherwise.
 
-    `reader` gives the reader of the moment, `make` a helper, or raises OSError.
+    `reader` gives the reader of the moment, `make` a helper, or raises OSError; it is given
+    what says that the worker ends.
     """
 
     def __init__(
         self,
         reader: Callable[[], Reader],
-        make: Callable[[], Helper],
+        make: Callable[[Callable[[], bool]], Helper],
         ledger: Ledger,
         wake: Callable[[], None],
     ) -> None:
@@ -95,6 +97,7 @@ class HelperPlace:
         self._rests_until_s = 0.0
         self._rest_s = REST_S
         self._is_lost = False
+        self._is_over = threading.Event()
 
     def is_free(self, waiting: int) -> bool:
         """Whether there is a helper without work, and enough of it to be worth the way."""
@@ -116,8 +119,7 @@ class HelperPlace:
             self._rest(now_s)
         elif self._helper is None:
             if waiting >= ENOUGH_FILES and now_s >= self._rests_until_s:
-                self._starting = self._thread.submit(self._make)
-                self._starting.add_done_callback(lambda _: self._wake())
+                self._start(now_s)
         elif self.work is not None:
             self._used_at_s = now_s
         elif now_s - self._used_at_s > KEPT_S:
@@ -125,6 +127,7 @@ class HelperPlace:
 
     def close(self) -> None:
         """End the helper and let the thread go."""
+        self._is_over.set()
         if self._starting is not None:
             starting, self._starting = self._starting, None
             if starting.exception() is None:
@@ -135,10 +138,13 @@ class HelperPlace:
 
     def read(self, helper: Helper, reader: Reader, arrivals: Sequence[Arrival]) -> list[Answer]:
         """One answer for each of `arrivals`; `suspect` for what has to be tried first."""
-        free = [arrival for arrival in arrivals if self._ledger.suspicion_of(arrival) is None]
-        suspects: list[Answer] = [
-            NotYet(each, "suspect") for each in arrivals if self._ledger.suspicion_of(each)
-        ]
+        free: list[Arrival] = []
+        suspects: list[Answer] = []
+        for arrival in arrivals:  # asked once each: a verdict may come at any moment
+            if self._ledger.suspicion_of(arrival) is None:
+                free.append(arrival)
+            else:
+                suspects.append(NotYet(arrival, "suspect"))
         if not free:
             return suspects
         try:
@@ -157,13 +163,25 @@ class HelperPlace:
             self._ledger.outlived(free)
         return answers + suspects
 
+    def _start(self, now_s: float) -> None:
+        try:
+            starting = self._thread.submit(self._make, self._is_over.is_set)
+        except RuntimeError as error:  # no thread to be had
+            self._do_without(str(error), now_s)
+        else:
+            self._starting = starting
+            starting.add_done_callback(lambda _: self._wake())
+
+    def _do_without(self, why: str, now_s: float) -> None:
+        get_log().warning("helper_not_started", why=why)
+        self._rest(now_s)
+
     def _take_over(self, starting: Future[Helper], now_s: float) -> None:
         self._starting = None
         try:
             self._helper = starting.result()
-        except OSError as error:
-            get_log().warning("helper_not_started", why=str(error))
-            self._rest(now_s)
+        except Exception as error:  # a helper is a help: the worker reads on without it
+            self._do_without(str(error) or type(error).__name__, now_s)
         else:
             self._used_at_s = now_s
             get_log().info("helper_started", pid=self._helper.pid)
@@ -210,7 +228,7 @@ class Readers:
         return self._own.work is None
 
     def room(self, waiting: int, read_already: int, batch_size: int) -> int:
-        """How many files to take for the next batch, of so many that are ready; 0: none now.
+        """How many files to take for the next batch, of so many that are ready; 0: nobody is free.
 
         What was read and waits for delivery counts as being read: reading must not run away from delivery.
         """
@@ -220,7 +238,8 @@ class Readers:
         if not free or read_already >= free + ahead:
             return 0
         share = math.ceil(waiting / free)
-        return min(batch_size, share if share >= PART else max(1, waiting))
+        # Of none that is known to be ready some may be by now: the intake finds out when it is asked.
+        return min(batch_size, share if share >= PART else waiting or batch_size)
 
     def begin(self, batch: Batch, waiting: int) -> None:
         """Have a batch read at the first place that is free."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from worker.intake.arrivals import Arrival
 from worker.logs import get_log
-from worker.processes import child_environment, ending, is_from_outside
+from worker.processes import child_environment, ending, is_from_outside, program
 from worker.reading import Answer, ReadingSettings, crashed
 from worker.service.trial_child import TrialSettings, nothing_expected
 
@@ -80,6 +80,7 @@ class Trials:
         self._settings = _trial_settings(root, reading, labels, limit_s)
         self._ready = ready
         self._command = tuple(command or COMMAND)
+        program()  # as it is now, while it is that of this process
         self._waiting: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         self._verdicts: deque[Verdict] = deque()
         self._is_over = threading.Event()
@@ -178,7 +179,7 @@ class _Child:
         self.is_lost = False
         # A session of its own: Ctrl-C in the worker's terminal is not meant for it.
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            command,
+            [*command, program()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=child_environment(),

@@ -129,6 +129,17 @@ def test_who_is_acquitted_for_the_first_time_is_given_out_again(scene: Scene) ->
     scene.balance()
 
 
+def test_a_suspect_whose_file_is_gone_when_it_is_acquitted_is_forgotten(scene: Scene) -> None:
+    (one,) = scene.with_suspects("one.png")
+    scene.dock.take_in(one)
+    scene.folder.files.pop("one.png")
+    scene.intake.scan(0.5)
+    scene.trials.given = [Verdict(one, Finding.LIVED)]
+    assert scene.dock.convicts(1.0) == []
+    assert Ledger(Path(scene.ledger._path).parents[1]).take_over() == 0
+    scene.balance()
+
+
 def test_who_is_acquitted_again_is_read_alone_after_others_and_ever_later(scene: Scene) -> None:
     (one,) = scene.with_suspects("one.png", deaths=4)
     scene.dock.take_in(one)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from worker.delivery.lock import FolderLock
-from worker.logs import configure_logs, get_log, last_error
+from worker.logs import _Stderr, configure_logs, get_log, last_error
 from worker.service import doctor
 from worker.service.doctor import Finding, newest_record, show_findings
 from worker.service.health import describe, write_status
@@ -208,3 +208,19 @@ def test_doctor_says_whose_disk_the_outbox_is_on(
     (found,) = doctor._durability(Settings(inbox=tmp_path / "in", outbox=tmp_path / "out"))
     assert found.level == level
     assert word in found.what
+
+
+def test_a_line_of_the_log_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two threads log at the same moment, each line stays one."""
+    written: list[str] = []
+
+    class Terminal:
+        def write(self, text: str) -> None:
+            written.append(text)
+
+        def flush(self) -> None:
+            pass
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    _Stderr().msg("one line")
+    assert written == ["one line\n"]

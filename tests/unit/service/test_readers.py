@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -67,14 +67,16 @@ class Scene:
         self.ledger = Ledger(outbox)
         self.ledger.take_over()
         self.made: list[FakeHelper] = []
-        self.refusal: OSError | None = None
+        self.refusal: Exception | None = None
+        self.was_over: Callable[[], bool] = lambda: False
         self.echo = Echo()
         self.woken = threading.Event()
         self.place = HelperPlace(lambda: cast(Reader, None), self.make, self.ledger, self.woken.set)
         own = OwnPlace(self.echo, ThreadPoolExecutor(1))
         self.readers = Readers(own, [self.place], self.woken.set)
 
-    def make(self) -> Helper:
+    def make(self, is_over: Callable[[], bool]) -> Helper:
+        self.was_over = is_over
         if self.refusal is not None:
             raise self.refusal
         self.made.append(FakeHelper())
@@ -146,7 +148,7 @@ def test_a_helper_reads_beside_the_own_place(helped: Scene) -> None:
         (300, 256, 150),
         (10_000, 256, 256),
         (300, 100, 100),
-        (0, 256, 1),
+        (0, 256, 256),
     ],
 )
 def test_what_waits_is_shared_where_each_gets_enough(
@@ -225,8 +227,9 @@ def test_after_a_loss_there_is_no_helper_for_a_while_each_time_longer(helped: Sc
         assert len(helped.made) == count + 1
 
 
-def test_a_helper_that_cannot_be_started_is_tried_again_later(scene: Scene) -> None:
-    scene.refusal = OSError("no memory for another process")
+@pytest.mark.parametrize("refusal", [OSError("no memory for another process"), MemoryError()])
+def test_a_helper_that_cannot_be_started_is_tried_again_later(scene: Scene, refusal: Exception) -> None:
+    scene.refusal = refusal
     scene.readers.step(0.0, A_LOT)
     scene.until_woken()
     scene.readers.step(0.0, A_LOT)
@@ -261,7 +264,36 @@ def test_a_batch_of_suspects_alone_does_not_trouble_the_helper(helped: Scene) ->
     assert not helped.made[0].batches
 
 
+def test_without_a_thread_for_it_there_is_no_helper(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(scene.place._thread, "submit", refuse)
+    scene.readers.step(0.0, A_LOT)
+    monkeypatch.undo()
+    scene.readers.step(REST_S - 1, A_LOT)
+    assert not scene.made
+    scene.with_helper(REST_S)
+    assert len(scene.made) == 1
+
+
+def test_a_suspect_is_acquitted_while_a_helper_asks_and_gets_its_answer(
+    helped: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helped.ledger.accuse(arrivals("a.png"))
+    ask = helped.ledger.suspicion_of
+
+    def asked(arrival: Arrival) -> Any:
+        found = ask(arrival)
+        helped.ledger.clear(arrival.name)  # as when its verdict comes at that moment
+        return found
+
+    monkeypatch.setattr(helped.ledger, "suspicion_of", asked)
+    assert [answer.arrival.name for answer in helped.read(batch("a.png"))] == ["a.png"]
+
+
 def test_closing_ends_a_helper_that_is_just_being_started(scene: Scene) -> None:
     scene.readers.step(0.0, A_LOT)
     scene.readers.close()
+    assert scene.was_over()
     assert [helper.has_ended for helper in scene.made] == [True]
