@@ -184,8 +184,8 @@ def test_a_helper_that_takes_no_step_is_ended(bad: Bad, monkeypatch: pytest.Monk
 
 
 def test_slow_pictures_are_steps(bad: Bad, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(helper_module, "SILENT_S", 2.5)
-    assert len(bad.read(*[hostile.SLOW] * 8)) == 8  # four seconds without an answer
+    monkeypatch.setattr(helper_module, "SILENT_S", 4.0)
+    assert len(bad.read(*[hostile.SLOW] * 12)) == 12  # six seconds without an answer
 
 
 def test_a_helper_ends_with_whoever_started_it(tmp_path: Path) -> None:
