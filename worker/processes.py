@@ -1,4 +1,4 @@
-"""Child processes that read pictures: how they are started, end with the worker, and what their end means."""
+"""The worker's process and its children: what it is made of, how they end with it, and what an end means."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from pathlib import Path
 import worker
 
 _PR_SET_PDEATHSIG = 1
+STEP_LIMIT_S = 180.0  # no single step of honest work takes longer: loading a model, a sync, one large page
+KEPT_BYTES = 64 * 1024  # of what libraries print
+LAST_LINES = 10
+_LINE_CHARACTERS = 300
 OTHER_PROGRAM = 76  # the exit status of a child that found other files than the worker was started from
 
 # Whoever sends these may be a person, a supervisor or the kernel short of memory: they blame no picture.
@@ -46,11 +50,6 @@ def program() -> str:
     return hashlib.sha256(repr((seen, sys.version)).encode()).hexdigest()
 
 
-def is_of_this_program(given: str) -> bool:
-    """Whether a child is made of the files that its parent was started from, which it names by `program`."""
-    return given == program()
-
-
 def child_environment() -> dict[str, str]:
     """The environment of a child: this very package, and no word to the service manager."""
     environment = {key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"}
@@ -76,6 +75,12 @@ def only_the_parent_ends_it() -> None:
 def is_from_outside(status: int) -> bool:
     """Whether the exit status of a child tells of a signal that nothing in the child itself sends."""
     return status < 0 and -status in _FROM_OUTSIDE
+
+
+def last_lines(said: bytes) -> list[str]:
+    """The last lines that a process or a library in it printed, as plain ASCII."""
+    lines = said.replace(b"\0", b"").decode("ascii", "backslashreplace").splitlines()
+    return [line[:_LINE_CHARACTERS] for line in lines if line.strip()][-LAST_LINES:]
 
 
 def ending(status: int | None) -> str:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ import numpy as np
 import pytest
 
 from tests.integration import hostile
+from tests.integration.test_same_answers import NEVER, arrivals_of
 from tests.integration.test_suspects import Shop, eventually
 from worker.assembly import load_model, reader_for
 from worker.delivery.records import record_of
 from worker.errors import WorldError
-from worker.intake.arrivals import Arrival, Kind
 from worker.outcome import Outcome
 from worker.reading import PART, Answer, Reader
 from worker.recognition.classifier import Classifier
@@ -34,15 +33,6 @@ from worker.settings import Settings
 from worker.training.pen import draw_scan
 
 ROOT = Path(__file__).resolve().parents[2]
-NEVER = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def arrival_of(path: Path) -> Arrival:
-    seen = path.lstat()
-    return Arrival(
-        path.name, Kind.FILE, seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns,
-        received_at_s=0.0, is_final=True,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +78,7 @@ def told(answers: list[Answer]) -> list[tuple[bytes, bytes]]:
 def test_a_helper_answers_to_the_byte_as_the_reader_does(
     inbox: Path, model: Classifier, helper: Helper
 ) -> None:
-    arrivals = [arrival_of(path) for path in sorted(inbox.iterdir())]
+    arrivals = arrivals_of(inbox)
     reader = reader_of(inbox, model)
     own = reader.read(arrivals)
     assert told(helper.read(arrivals, reader)) == told(own)
@@ -104,7 +94,7 @@ def test_a_helper_answers_to_the_byte_as_the_reader_does(
 def test_a_helper_tells_of_a_faulty_world_and_reads_on(
     inbox: Path, model: Classifier, helper: Helper
 ) -> None:
-    arrivals = [arrival_of(path) for path in sorted(inbox.iterdir())[:3]]
+    arrivals = arrivals_of(inbox)[:3]
     reader = reader_of(inbox, model)
     names = [
         dataclasses.replace(each, name="x" * 5000) for each in arrivals
@@ -125,7 +115,7 @@ def test_a_fault_of_the_worker_itself_ends_the_helper_that_waits_for_it(
     reader = reader_of(inbox, model)
     monkeypatch.setattr(reader, "classifier", Broken())
     with pytest.raises(ZeroDivisionError):
-        helper.read([arrival_of(path) for path in sorted(inbox.iterdir())[:3]], reader)
+        helper.read(arrivals_of(inbox)[:3], reader)
     eventually(lambda: not Path(f"/proc/{helper.pid}").exists(), 10)
     reader.close()
 
@@ -139,12 +129,9 @@ class Bad:
         self.helper = Helper(str(folder), 1, hostile.HELPER)
 
     def read(self, *endings: bytes) -> list[Answer]:
-        arrivals = []
         for number, ending in enumerate(endings):
-            path = self.folder / f"{number:03}.png"
-            path.write_bytes(hostile.picture(ending))
-            arrivals.append(arrival_of(path))
-        return self.helper.read(arrivals, self.reader)
+            (self.folder / f"{number:03}.png").write_bytes(hostile.picture(ending))
+        return self.helper.read(arrivals_of(self.folder), self.reader)
 
 
 @pytest.fixture
@@ -177,14 +164,14 @@ def test_a_helper_that_dies_is_lost_with_its_part_of_the_batch(
 
 
 def test_a_helper_that_takes_no_step_is_ended(bad: Bad, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(helper_module, "SILENT_S", 2.0)
+    monkeypatch.setattr(helper_module, "STEP_LIMIT_S", 2.0)
     with pytest.raises(HelperLostError, match="no step") as lost:
         bad.read(hostile.HANG)
     assert lost.value.is_suspicious
 
 
 def test_slow_pictures_are_steps(bad: Bad, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(helper_module, "SILENT_S", 4.0)
+    monkeypatch.setattr(helper_module, "STEP_LIMIT_S", 4.0)
     assert len(bad.read(*[hostile.SLOW] * 12)) == 12  # six seconds without an answer
 
 

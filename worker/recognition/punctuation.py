@@ -36,10 +36,7 @@ END, NARROW, OFF_SIDE = 0.1, 0.26, 0.3  # of a dollar: its stroke above and belo
 THROUGH, MAYBE_THROUGH = 0.7, 0.3  # of its height: where that stroke shows
 SMALL, LETTER = 0.85, 0.5  # of the height of digits: an o at most, and a letter at least
 NEAR = 0.5  # of their height: the gap between a letter and its o at most
-AS_HIGH, BROAD = (
-    0.8,
-    0.4,
-)  # the same: the height and width of what is no digit, and no sign between two numbers
+AS_HIGH, BROAD = 0.8, 0.4  # the same: how high and how wide at least what may be a letter is
 UNREAD = 0.6  # of the height of digits: how wide at least what is larger, and no digit
 RING = 1.4  # times the height of digits: a ring around one; and so much wider than high, or higher than wide
 LEFT_OUT = 0.98  # the probability that what is punctuation is no digit

@@ -20,7 +20,15 @@ from multiprocessing.connection import Connection
 from worker.errors import WorldError
 from worker.intake.arrivals import Arrival
 from worker.logs import get_log
-from worker.processes import child_environment, ending, is_from_outside, program
+from worker.processes import (
+    KEPT_BYTES,
+    STEP_LIMIT_S,
+    child_environment,
+    ending,
+    is_from_outside,
+    last_lines,
+    program,
+)
 from worker.reading import Answer, Reader, ReadingSettings, of_a_well_disk
 from worker.scale.messages import Answers, Done, Order, Ready, Said, Start, Step, Strips, Tiles, Trouble
 
@@ -28,10 +36,7 @@ from worker.scale.messages import Answers, Done, Order, Ready, Said, Start, Step
 _ENTRY = "import sys; from worker.scale.helper_child import main; sys.exit(main())"
 COMMAND: tuple[str, ...] = (sys.executable, "-c", _ENTRY)
 START_S = 60.0  # until it is ready, on a machine that is busy
-SILENT_S = 180.0  # no single step of honest work takes longer
 _SLICE_S = 0.1
-_WORDS_BYTES = 64 * 1024
-_LAST_LINES = 10
 
 
 class HelperLostError(Exception):
@@ -66,7 +71,7 @@ class Helper:
         with theirs:
             # What is not taken, or given to its end, within that time never will be.
             for way in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-                ours.setsockopt(socket.SOL_SOCKET, way, struct.pack("ll", int(SILENT_S), 0))
+                ours.setsockopt(socket.SOL_SOCKET, way, struct.pack("ll", int(STEP_LIMIT_S), 0))
             self._line = Connection(ours.detach())
             try:
                 self._process = self._started([*(command or COMMAND), str(theirs.fileno())], theirs.fileno())
@@ -149,7 +154,7 @@ class Helper:
         is_new = reader.settings is not self._reading
         self._reading = reader.settings
         self._tell(Order(arrivals, reader.settings if is_new else None, reader.transcriber is not None))
-        while not isinstance(message := self._heard(SILENT_S), Done):
+        while not isinstance(message := self._heard(STEP_LIMIT_S), Done):
             if isinstance(message, Answers):
                 answers += message.answers
             elif isinstance(message, Trouble):
@@ -198,15 +203,12 @@ class Helper:
         return HelperLostError(f"it ended with {ending(status)}", is_suspicious=not is_from_outside(status))
 
     def _last_lines(self) -> list[str]:
-        """The last lines that it or a library in it printed, as plain ASCII."""
         size = os.fstat(self._words).st_size
-        said = os.pread(self._words, _WORDS_BYTES, max(0, size - _WORDS_BYTES))
-        lines = said.replace(b"\0", b"").decode("ascii", "backslashreplace").splitlines()
-        return [line[:300] for line in lines if line.strip()][-_LAST_LINES:]
+        return last_lines(os.pread(self._words, KEPT_BYTES, max(0, size - KEPT_BYTES)))
 
     def _forget_words(self) -> None:
         """Keep what libraries print from growing; the next word stands after a hole that takes no memory."""
-        if os.fstat(self._words).st_size > _WORDS_BYTES:
+        if os.fstat(self._words).st_size > KEPT_BYTES:
             os.ftruncate(self._words, 0)
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import structlog
 
 from worker.errors import WorldError
-from worker.processes import OTHER_PROGRAM, dies_with, is_of_this_program, only_the_parent_ends_it
+from worker.processes import OTHER_PROGRAM, dies_with, only_the_parent_ends_it, program
 from worker.reading import Reader
 from worker.recognition.transcriber import Floats
 from worker.scale.messages import Answers, Done, Order, Ready, Said, Start, Step, Strips, Tiles, Trouble
@@ -89,7 +89,7 @@ def main() -> int:
 
     The command line names the worker's program, too: nothing is understood before both are the same.
     """
-    if not is_of_this_program(sys.argv[2]):
+    if sys.argv[2] != program():
         return OTHER_PROGRAM
     only_the_parent_ends_it()
     faulthandler.enable()

@@ -40,7 +40,7 @@ class CarefulReader:
 
     def read(self, arrivals: Sequence[Arrival]) -> list[Answer]:
         """One answer for each arrival, in their order; `suspect` for what has to be tried first."""
-        free = [arrival for arrival in arrivals if self._ledger.suspicion_of(arrival) is None]
+        free, _ = self._ledger.parted(arrivals)
         if not free:
             return [NotYet(arrival, "suspect") for arrival in arrivals]
         with self._ledger.noted(free):

@@ -85,6 +85,14 @@ class Ledger:
             return None
         return suspect
 
+    def parted(self, arrivals: Sequence[Arrival]) -> tuple[list[Arrival], list[Arrival]]:
+        """Those that may be read, and those that have to be tried first."""
+        free: list[Arrival] = []
+        suspects: list[Arrival] = []
+        for arrival in arrivals:  # asked once each: a verdict may come at any moment
+            (suspects if self.suspicion_of(arrival) else free).append(arrival)
+        return free, suspects
+
     def acquit(self, name: str) -> None:
         """Let a suspect be read again: a child did so and lived. Another death counts against it."""
         with self._lock:

@@ -14,7 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from typing import ParamSpec, TypeVar
 
-from worker.service.systemd import STEP_LIMIT_S, Notifier
+from worker.processes import STEP_LIMIT_S
+from worker.service.systemd import Notifier
 
 LONGEST_WAIT_S = 1.0  # between two beats
 

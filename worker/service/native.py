@@ -19,10 +19,7 @@ from pathlib import Path
 
 from worker.errors import WorkerError
 from worker.logs import get_log, leads_to_journal
-
-KEPT_BYTES = 64 * 1024
-LAST_LINES = 10
-_LINE_CHARACTERS = 300
+from worker.processes import KEPT_BYTES, last_lines
 
 
 class NativeWords:
@@ -47,10 +44,9 @@ class NativeWords:
         try:
             with self._path.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - KEPT_BYTES))
-                lines = file.read().decode("ascii", "backslashreplace").splitlines()
+                return last_lines(file.read())
         except OSError:
             return []
-        return [line[:_LINE_CHARACTERS] for line in lines if line.strip()][-LAST_LINES:]
 
 
 @contextlib.contextmanager

@@ -21,9 +21,8 @@ from worker.service.batch import Batch, read_batch
 from worker.service.dock import AnyReader
 from worker.service.ledger import Ledger
 
-ENOUGH_FILES = (
-    256  # that wait before a helper is started: starting takes the time in which it reads so many tiles
-)
+# That wait before a helper is started: starting takes the time in which it reads so many tiles.
+ENOUGH_FILES = 256
 KEPT_S = 60.0  # without work; then the memory is worth more
 REST_S, LONGEST_REST_S = 30.0, 3600.0  # after a helper was lost or could not be started; doubled each time
 
@@ -38,9 +37,6 @@ class Place(Protocol):
 
     def begin(self, batch: Batch) -> Future[list[Answer]]:
         """Read a batch."""
-
-    def step(self, now_s: float, waiting: int) -> None:
-        """Do what is due."""
 
     def close(self) -> None:
         """Let go of what it holds."""
@@ -61,9 +57,6 @@ class OwnPlace:
     def begin(self, batch: Batch) -> Future[list[Answer]]:
         """Read a batch by the reader of this moment."""
         return self.thread.submit(read_batch, self.reader, batch)
-
-    def step(self, now_s: float, waiting: int) -> None:
-        """Nothing is ever due."""
 
     def close(self) -> None:
         """Let the thread go."""
@@ -138,13 +131,8 @@ class HelperPlace:
 
     def read(self, helper: Helper, reader: Reader, arrivals: Sequence[Arrival]) -> list[Answer]:
         """One answer for each of `arrivals`; `suspect` for what has to be tried first."""
-        free: list[Arrival] = []
-        suspects: list[Answer] = []
-        for arrival in arrivals:  # asked once each: a verdict may come at any moment
-            if self._ledger.suspicion_of(arrival) is None:
-                free.append(arrival)
-            else:
-                suspects.append(NotYet(arrival, "suspect"))
+        free, accused = self._ledger.parted(arrivals)
+        suspects: list[Answer] = [NotYet(arrival, "suspect") for arrival in accused]
         if not free:
             return suspects
         try:
@@ -214,6 +202,7 @@ class Readers:
 
     def __init__(self, own: OwnPlace, helpers: Sequence[HelperPlace], wake: Callable[[], None]) -> None:
         self._own = own
+        self._helpers = helpers
         self._places: list[Place] = [own, *helpers]
         self._wake = wake
 
@@ -259,8 +248,8 @@ class Readers:
 
     def step(self, now_s: float, waiting: int) -> None:
         """Start and end helpers, as there is work for them."""
-        for place in self._places:
-            place.step(now_s, waiting)
+        for helper in self._helpers:
+            helper.step(now_s, waiting)
 
     def change(self, reader: AnyReader, close_old: Callable[[], None] | None) -> None:
         """Read by another reader from the next batch on, and let go of the old one after what is in work."""

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Literal, Self
 
 from worker.logs import get_log
+from worker.processes import STEP_LIMIT_S
 
 STATUS_EVERY_S = 1.0
 EXTEND_EVERY_S = 10.0
-STEP_LIMIT_S = 180.0  # no single step of honest work takes longer: loading a model, a sync, one large page
 _SEND_LIMIT_S = 5.0  # a manager that is being reloaded may be slow to take what must not be lost
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from worker.errors import WorldError
 from worker.intake.arrivals import Arrival, Kind
-from worker.processes import OTHER_PROGRAM, dies_with, is_of_this_program, only_the_parent_ends_it
+from worker.processes import OTHER_PROGRAM, dies_with, only_the_parent_ends_it, program
 from worker.reading import Reader, ReadingSettings
 
 _BLOCK_BYTES = 1 << 20
@@ -57,7 +57,7 @@ def main() -> int:
 
     The command line names the worker's program: another one would misunderstand what it is sent.
     """
-    if not is_of_this_program(sys.argv[1]):
+    if sys.argv[1] != program():
         return OTHER_PROGRAM
     # Libraries that print must not speak for us.
     say = os.fdopen(os.dup(1), "w", buffering=1)

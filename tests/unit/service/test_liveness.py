@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from worker.errors import WorldError
+from worker.processes import STEP_LIMIT_S
 from worker.service.liveness import Liveness
-from worker.service.systemd import STEP_LIMIT_S, Notifier
+from worker.service.systemd import Notifier
 
 
 class Clock:
