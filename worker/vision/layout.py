@@ -17,6 +17,8 @@ from worker.vision.page import Box
 TALL = 0.5  # of the usual height: lower signs (dots, dashes) never make a line, they join one
 SHARED = 0.35  # of the lower height: the overlap of two neighbours in a line
 REACH = 4.0  # heights: how far right the next sign of a line may stand
+# Beyond that, chains continue each other where they are level, within so many heights; the farther, the stricter.
+LEVEL_AT_REACH, LEVEL_FAR, FAR = 0.65, 0.4, 8.0
 SPACE = 0.9  # heights: a gap as wide as this is a space, where it also stands out among the gaps
 STANDS_OUT = 1.8  # times the usual gap
 
@@ -120,7 +122,8 @@ def _joined(
         start, end = float(x[chain[0]]), float(right[chain].max())
         own = _median(sorted(levels[i] for i in chain))
         for place, line in enumerate(lines):
-            if abs(own - middles[place]) < 0.4 * usual and start >= ends[place] - 0.3 * usual:
+            gap = start - ends[place]
+            if gap >= -0.3 * usual and abs(own - middles[place]) < _apart(gap, usual):
                 line.extend(chain)
                 middles[place] = _median(sorted(levels[i] for i in line))
                 ends[place] = max(ends[place], end)
@@ -130,6 +133,14 @@ def _joined(
             middles.append(own)
             ends.append(end)
     return lines
+
+
+def _apart(gap: float, usual: float) -> float:
+    """How far one chain may lie above another that ends `gap` before it; signs are `usual` high."""
+    if gap < REACH * usual:  # signs so near that are no chain do not stand side by side
+        return LEVEL_FAR * usual
+    along = min(1.0, (gap - REACH * usual) / max(1.0, (FAR - REACH) * usual))
+    return (LEVEL_AT_REACH + (LEVEL_FAR - LEVEL_AT_REACH) * along) * usual
 
 
 def _adopt(index: int, chains: list[list[int]], x: Floats, y: Floats, right: Floats, bottom: Floats) -> None:

@@ -73,6 +73,17 @@ def test_two_columns_make_one_line_for_each_row() -> None:
     assert groups_of(boxes[:6]) == [0, 0, 0, 1, 1, 1]
 
 
+@pytest.mark.parametrize(("gap_px", "lines"), [(90, 1), (270, 1), (400, 2), (700, 2)])
+def test_the_farther_apart_the_more_level_signs_of_a_line_stand(gap_px: int, lines: int) -> None:
+    """Wide apart, as in squares of a board, and half a height lower: one line, unless it is too far to say."""
+    boxes = [Box(0, 0, 30, 60), Box(30 + gap_px, 30, 30, 60), Box(100 + gap_px, 30, 30, 60)]
+    assert len(lines_of(boxes)) == lines
+
+
+def test_signs_without_height_are_laid_out() -> None:
+    assert lines_of([Box(0, 0, 5, 0), Box(9, 40, 5, 0)])
+
+
 def test_a_low_mark_joins_the_line_it_stands_in() -> None:
     dot, dash = Box(85, 52, 6, 6), Box(185, 145, 20, 4)
     boxes = [*_row(2, 0), *_row(2, 0, x=110), *_row(3, 120), dot, dash]
