@@ -192,14 +192,14 @@ def _paint(
     left, top = (full_width - width) // 2, _MARGIN_PX + above
     page_bottom = top + height + below + _MARGIN_PX
 
-    strip_height = len(lines) * _CAPTION_LINE_PX + 2 * _PAD_PX
-    size = (page_bottom + strip_height, full_width)
+    strip = _caption(tuple(lines), full_width, paint, is_accepted)
+    size = (page_bottom + len(strip), full_width)
     # Greys are one number for all channels: NumPy fills with one ten times as fast as with three.
     picture = np.full(size if paint.in_palette else (*size, 3), paint.mat, np.uint8)
     picture[top : top + height, left : left + width] = (
         Palette.grey(drawn) if paint.in_palette else cv2.cvtColor(drawn, cv2.COLOR_GRAY2BGR)
     )
-    _draw_caption(picture[page_bottom:], lines, paint, is_accepted)
+    picture[page_bottom:] = strip
 
     frames = [
         _Rectangle(
@@ -228,9 +228,8 @@ def _scale(grey: Grey, max_side_px: int) -> tuple[Grey, float]:
     side = max(height, width)
     if side <= max_side_px:
         factor = min(math.ceil(_MIN_SIDE_PX / side), max_side_px // side)
-        size = (width * factor, height * factor)
-        enlarged = grey if factor == 1 else cv2.resize(grey, size, interpolation=cv2.INTER_NEAREST)
-        return np.asarray(enlarged, np.uint8), factor
+        # Along rows first: then whole rows are repeated, which takes a quarter of what resizing takes.
+        return grey if factor == 1 else grey.repeat(factor, axis=1).repeat(factor, axis=0), factor
     divisor = math.ceil(side / max_side_px)
     # The edge is repeated up to a multiple of the divisor: no column is lost, and the scale is exact.
     whole = cv2.copyMakeBorder(grey, 0, -height % divisor, 0, -width % divisor, cv2.BORDER_REPLICATE)
@@ -272,18 +271,14 @@ def _place(
         taken[index] = (frame.left, frame.top, frame.right, frame.bottom)
     tags = []
     for index, (frame, tag_width) in enumerate(zip(frames, widths, strict=True)):
-        corners = _corners(frame, tag_width, style)
-        lefts = np.clip([x for x, _ in corners], 0, max(0, width - tag_width))
-        tops = np.clip([y for _, y in corners], 0, max(0, height - style.height_px))
-        across = _overlap(lefts, lefts + tag_width, taken[:, 0], taken[:, 2])
-        along = _overlap(tops, tops + style.height_px, taken[:, 1], taken[:, 3])
-        covered = across * along  # (places, rectangles), in square pixels
-        covered[:, index] *= 4  # its own digit is what the eye looks for
-        cost = covered.sum(axis=1)
-        if not style.sign_px:
-            cost[_ABOVE:] += tag_width * style.height_px // 4
-        best = int(np.argmin(cost))
-        left, top = int(lefts[best]), int(tops[best])
+        right, bottom = max(0, width - tag_width), max(0, height - style.height_px)
+        places = [
+            (min(max(x, 0), right), min(max(y, 0), bottom)) for x, y in _corners(frame, tag_width, style)
+        ]
+        if len(frames) == 1:
+            left, top = min(places, key=lambda at: _covered(frame, at, tag_width, style.height_px))
+        else:
+            left, top = places[_least_covering(places, taken, index, tag_width, style)]
         tags.append(_Rectangle(left, top, left + tag_width, top + style.height_px))
         taken[len(frames) + index] = (left, top, left + tag_width, top + style.height_px)
     return tags
@@ -315,10 +310,28 @@ def _corners(frame: _Rectangle, tag_width: int, style: _TagStyle) -> tuple[tuple
     )
 
 
-def _overlap(starts: Spans, ends: Spans, other_starts: Spans, other_ends: Spans) -> Spans:
-    """Measure how far each of m spans overlaps each of n others: (m, n), 0 where they do not."""
-    shared: Spans = np.minimum(ends[:, None], other_ends) - np.maximum(starts[:, None], other_starts)
-    return shared.clip(0)
+def _covered(frame: _Rectangle, at: tuple[int, int], width: int, height: int) -> int:
+    """How many square pixels of a frame a tag of this size would cover there."""
+    left, top = at
+    across = min(left + width, frame.right) - max(left, frame.left)
+    along = min(top + height, frame.bottom) - max(top, frame.top)
+    return max(across, 0) * max(along, 0)
+
+
+def _least_covering(
+    places: Sequence[tuple[int, int]], taken: Spans, own: int, tag_width: int, style: _TagStyle
+) -> int:
+    """Which of the places for the tag of frame `own` covers least of the rectangles that are `taken`."""
+    corners = np.array(places, np.int64)
+    ends = corners + np.array((tag_width, style.height_px), np.int64)
+    shared = np.minimum(ends[:, None], taken[:, 2:]) - np.maximum(corners[:, None], taken[:, :2])
+    np.maximum(shared, 0, out=shared)
+    covered = shared[..., 0] * shared[..., 1]  # (places, rectangles), in square pixels
+    covered[:, own] *= 4  # its own digit is what the eye looks for
+    cost = covered.sum(axis=1)
+    if not style.sign_px:
+        cost[_ABOVE:] += tag_width * style.height_px // 4
+    return int(np.argmin(cost))
 
 
 def _draw_frame(picture: Picture, frame: _Rectangle, colour: Colour | int, *, is_solid: bool) -> None:
@@ -352,15 +365,19 @@ def _draw_tag(
     cv2.putText(picture, text, at, _FONT, style.scale, _scalar(white), thickness, cv2.LINE_AA)
 
 
-def _draw_caption(strip: Picture, lines: list[str], paint: _Paint, is_accepted: bool) -> None:
-    """Write the caption in dark letters on white, beside a coloured block with the sign."""
+@lru_cache(maxsize=64)
+def _caption(lines: tuple[str, ...], width_px: int, paint: _Paint, is_accepted: bool) -> Picture:
+    """The caption in dark letters on white, beside a coloured block with the sign; most pictures share a few."""
+    height = len(lines) * _CAPTION_LINE_PX + 2 * _PAD_PX
     colour, white = paint.pair(is_accepted)
-    strip[:] = paint.paper
+    strip = np.full((height, width_px) if paint.in_palette else (height, width_px, 3), paint.paper, np.uint8)
     strip[:, : _SIGN_PX + _PAD_PX] = colour
     _draw_sign(strip, 4, _PAD_PX + 3, white, is_accepted)
     for row, line in enumerate(lines):
         at = (_SIGN_PX + 2 * _PAD_PX, _PAD_PX + _CAPTION_BASE_PX + row * _CAPTION_LINE_PX)
         cv2.putText(strip, line, at, _FONT, _CAPTION_SCALE, _scalar(paint.ink), 1, cv2.LINE_AA)
+    strip.flags.writeable = False
+    return strip
 
 
 def _draw_sign(picture: Picture, left: int, top: int, white: Colour | int, is_accepted: bool) -> None:
