@@ -12,6 +12,7 @@ from worker.vision.pieces import Piece, usual_height_px, usual_size
 LEAST_APART_PX = 10  # what is smaller and stands alone is a speck
 NEAR = 0.25  # of the usual height: what belongs together is never farther apart, whichever rule says so
 HIGHEST = 1.5  # times the usual height: what would be higher is two signs, one under the other
+HUGE = 3.0  # times the extent of the signs beside it
 ALIKE = 0.6  # of the extent of the signs that stay: what is as large is no speck
 MOST_PIECES = 256  # the largest: what is left out of a page of specks is specks
 
@@ -46,8 +47,9 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
     ]
     # Beside something huge a 1 has too little ink for a sign, and the digits beside it have not: they are alike.
     beside = [mark.extent for mark in kept if mark is not main]
-    least = ALIKE * median(beside) if len(beside) >= 2 else largest
-    return [mark for mark in marks if mark in kept or mark.extent >= least]
+    if len(beside) < 2 or main.extent < HUGE * median(beside):
+        return kept
+    return [mark for mark in marks if mark in kept or mark.extent >= ALIKE * median(beside)]
 
 
 def _join_all(marks: list[Piece], reference_px: int) -> None:

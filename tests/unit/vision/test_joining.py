@@ -54,6 +54,15 @@ def test_beside_something_huge_no_digit_of_a_row_is_a_speck(thin_px: int) -> Non
     assert kept == {0, 1, 2, 3, 9}
 
 
+def test_scraps_beside_digits_of_their_own_size_stay_specks() -> None:
+    """What is left of the uprights of a comb: those far from the largest digit must not speak for the rest."""
+    digits = [Piece((i,), 40 + 110 * i, 50, 90 + 110 * i, 100, 1200 + 95 * (i == 0)) for i in range(3)]
+    scraps = [Piece((10 + i,), x, 60, x + 4, 84, 122) for i, x in enumerate((98, 122, 232, 342))]
+    kept = {piece.labels[0] for piece in join_pieces([*digits, *scraps])}
+    assert {0, 1, 2} <= kept
+    assert 10 not in kept
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(1, 90), st.integers(1, 90)),
