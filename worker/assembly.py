@@ -78,6 +78,7 @@ def thresholds_of(settings: Settings, card: Card) -> Thresholds:
         line=line,
         accept=card.thresholds.accept if accept is None else accept,
         digit=card.thresholds.digit if digit is None else digit,
+        outlier_weight=card.thresholds.outlier_weight,
     )
 
 

@@ -25,12 +25,15 @@ class Thresholds:
     `accept`: the least confidence with which a digit is accepted. `digit`: the least probability of
     being a digit with which a mark counts as one. `line`: the least probability that all of a line of
     several digits is right with which it is accepted as a whole, where two networks read it: one mistake
-    spoils a number; where it is 0, such a line is accepted digit by digit. All in [0, 1].
+    spoils a number; where it is 0, such a line is accepted digit by digit. `outlier_weight`: what the odds
+    of being no digit count: how often marks are none in service, against how often they were in training.
+    All in [0, 1].
     """
 
     accept: float
     digit: float
     line: float = 0.0
+    outlier_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,16 @@ def calibrate(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArra
     scaled -= scaled.max(axis=1, keepdims=True)
     exponents = np.exp(scaled)
     return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+
+
+def confidence_in(digits: npt.NDArray[np.float64], outlier_weight: float) -> npt.NDArray[np.float64]:
+    """The probabilities of the ten digits where marks are rarely none; `digits` (..., 10) of a row that sums to 1.
+
+    A model that saw a seventh outliers expects as many: its odds of "no digit" are too high by what is
+    `outlier_weight` (Saerens et al., 2002: adjusting a classifier to new a priori probabilities).
+    """
+    total = digits.sum(axis=-1, keepdims=True)
+    return np.asarray(digits / np.maximum(total + outlier_weight * (1 - total), 1e-12))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,6 +212,8 @@ def _reading(sign: Sign, digit: int, thresholds: Thresholds, none_missing: float
     digits = sign.probabilities[:DIGITS]
     total = float(digits.sum())
     given_digit = digits / total if total > 0 else np.full(DIGITS, 1 / DIGITS)
-    confidence = float(digits[digit]) * sign.held
+    # A line's own calibration knows already how often its marks are no digits.
+    weight = 1.0 if sign.is_of_line else thresholds.outlier_weight
+    confidence = float(confidence_in(digits, weight)[digit]) * sign.held
     is_accepted = confidence * none_missing >= thresholds.accept
     return Reading(digit, confidence, is_accepted, tuple(float(p) for p in given_digit), sign.box)

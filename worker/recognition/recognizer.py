@@ -10,7 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.expectation import Expectation
-from worker.recognition.decision import DIGITS, SEVERAL, Sign, Thresholds, Verdict, calibrate, judge
+from worker.recognition.decision import (
+    DIGITS,
+    SEVERAL,
+    Sign,
+    Thresholds,
+    Verdict,
+    calibrate,
+    confidence_in,
+    judge,
+)
 from worker.recognition.frames import Frames
 from worker.recognition.numbers import (
     MAYBE_SEVERAL,
@@ -183,7 +192,8 @@ def _is_for_transcriber(line: Line, rows: Floats, thresholds: Thresholds) -> boo
     if len(rows) > 1 or float(rows[0, SEVERAL]) > MAYBE_SEVERAL or box.width > WIDE * box.height:
         return True
     digits = rows[0, :DIGITS]
-    return float(digits.sum()) >= thresholds.digit and float(digits.max()) < thresholds.accept
+    best = float(confidence_in(digits, thresholds.outlier_weight).max())
+    return float(digits.sum()) >= thresholds.digit and best < thresholds.accept
 
 
 def _settled(look: _Look, chosen: Hypothesis, weights: Weights) -> list[Sign]:

@@ -6,18 +6,22 @@ outliers among them. No test or measuring set is ever looked at here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from worker.recognition.decision import DIGITS, calibrate
+from worker.recognition.decision import DIGITS, calibrate, confidence_in
 
 Logits = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
 
 DIGIT_THRESHOLD = 0.5  # more likely a digit than not
-MAX_ACCEPTED_WRONG = 0.003  # of what is accepted on the hard data, outliers included
+OUTLIERS_IN_SERVICE = 0.02  # of the marks that people scan to have read: one in fifty is no digit
+# Of what is accepted on the hard data, outliers weighed as often as they come in service; and of the outliers.
+MAX_ACCEPTED_WRONG = 0.003
+MAX_ACCEPTED_OUTLIERS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Calibration:
     temperature: float
     accept: float
     digit: float
+    outlier_weight: float
+    outliers: float
     accepted_digits: float
     accepted_wrong: float
     accepted_outliers: float
@@ -34,33 +40,64 @@ class Calibration:
     def sentence(self, count: int) -> str:
         """The trade-off in words, for the card."""
         return (
-            f"{count:,} held-out tiles of the hard kind, a seventh of them no digits: from this confidence on"
-            f" {self.accepted_digits:.2%} of the digits are accepted; {self.accepted_wrong:.3%} of what is"
-            f" accepted is wrong; {self.accepted_outliers:.2%} of the outliers are accepted"
+            f"{count:,} held-out tiles of the hard kind, {self.outliers:.1%} of them no digits, weighed as if"
+            f" {OUTLIERS_IN_SERVICE:.0%} were: from this confidence on {self.accepted_digits:.2%} of the digits are"
+            f" accepted; {self.accepted_wrong:.3%} of what is accepted is wrong; {self.accepted_outliers:.2%} of the"
+            " outliers are accepted"
         )
 
 
-def fit(logits: Logits, labels: Labels, *, max_accepted_wrong: float = MAX_ACCEPTED_WRONG) -> Calibration:
-    """Temperature by likelihood; then the lowest threshold that keeps the promise about what is accepted.
+def fit(
+    logits: Logits,
+    labels: Labels,
+    *,
+    max_accepted_wrong: float = MAX_ACCEPTED_WRONG,
+    max_accepted_outliers: float = MAX_ACCEPTED_OUTLIERS,
+) -> Calibration:
+    """Temperature by likelihood; then the lowest threshold that keeps both promises about what is accepted.
 
-    `logits` float32 (n, labels), `labels` int32 (n,), 10 and more meaning no digit.
+    `logits` float32 (n, labels), `labels` int32 (n,), 10 and more meaning no digit. Confidences count outliers as
+    often as they come in service, which is more rarely than among these.
     """
     temperature = fit_temperature(logits, labels)
     probabilities = calibrate(logits, temperature)
-    confidence = probabilities[:, :DIGITS].max(axis=1)
+    is_outlier = labels >= DIGITS
+    outliers = float(is_outlier.mean())
+    weight = round(min(1.0, _odds(OUTLIERS_IN_SERVICE) / _odds(outliers)), 4) if 0 < outliers < 1 else 1.0
+    confidence = confidence_in(probabilities[:, :DIGITS], weight).max(axis=1)
     is_digit = probabilities[:, :DIGITS].sum(axis=1) >= DIGIT_THRESHOLD
     right = probabilities[:, :DIGITS].argmax(axis=1) == labels
-    accept = lowest_threshold(np.where(is_digit, confidence, 0.0), right, max_accepted_wrong)
+    told = np.where(is_digit, confidence, 0.0)
+    weights = np.where(is_outlier, weight, 1.0)
+    accept = max(
+        lowest_threshold(told, right, max_accepted_wrong, weights),
+        _threshold_against(told[is_outlier], max_accepted_outliers),
+    )
     accepted = is_digit & (confidence >= accept)
-    digits = labels < DIGITS
+    wrong = float((weights * (accepted & ~right)).sum() / max(float((weights * accepted).sum()), 1e-12))
     return Calibration(
         temperature=temperature,
         accept=accept,
         digit=DIGIT_THRESHOLD,
-        accepted_digits=float(accepted[digits].mean()),
-        accepted_wrong=float((~right[accepted]).mean()) if accepted.any() else 0.0,
-        accepted_outliers=float(accepted[~digits].mean()) if (~digits).any() else 0.0,
+        outlier_weight=weight,
+        outliers=outliers,
+        accepted_digits=float(accepted[~is_outlier].mean()),
+        accepted_wrong=wrong,
+        accepted_outliers=float(accepted[is_outlier].mean()) if is_outlier.any() else 0.0,
     )
+
+
+def _odds(share: float) -> float:
+    return share / (1 - share)
+
+
+def _threshold_against(confidence: npt.NDArray[np.float64], share: float) -> float:
+    """The lowest confidence, to three digits, that at most this share of `confidence` reaches; 0 without any."""
+    if confidence.size == 0:
+        return 0.0
+    highest = np.sort(confidence)[::-1]
+    first_refused = float(highest[min(int(share * confidence.size), confidence.size - 1)])
+    return min(0.999, math.floor(first_refused * 1000 + 1) / 1000)
 
 
 def fit_temperature(logits: Logits, labels: Labels) -> float:
@@ -82,11 +119,18 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
 
 
 def lowest_threshold(
-    confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], max_wrong: float
+    confidence: npt.NDArray[np.float64],
+    right: npt.NDArray[np.bool_],
+    max_wrong: float,
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> float:
-    """The lowest confidence from which on at most `max_wrong` of all readings are wrong; at least 0.5."""
+    """The lowest confidence from which on at most `max_wrong` of all readings are wrong; at least 0.5.
+
+    A reading counts as often as its weight says, if given.
+    """
     order = np.argsort(-confidence, kind="stable")
-    wrong = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
+    counted = np.ones(len(order)) if weights is None else weights[order]
+    wrong = np.cumsum(counted * ~right[order]) / np.cumsum(counted)
     kept = np.flatnonzero(wrong <= max_wrong)
     if kept.size == 0:
         return 0.999

@@ -138,7 +138,8 @@ def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int) -> Bundle:
     if part is None or model.transcriber is None:
         raise ValueError("the bundle has one network alone")
     card = bundle.card
-    thresholds = Thresholds(card.thresholds.accept, card.thresholds.digit)
+    own = card.thresholds
+    thresholds = Thresholds(own.accept, own.digit, outlier_weight=own.outlier_weight)
     known = Knowledge(NormalizerSettings(), card.temperature, thresholds)
     drawn = draw_pages(held_out, seed + 4, pages)
     found = fit_opinion(drawn, model, model.transcriber, known)
@@ -192,7 +193,10 @@ def calibrate_bundle(folder: Path, hard: Examples) -> None:
         update={
             "temperature": found.temperature,
             "thresholds": ChosenThresholds(
-                accept=found.accept, digit=found.digit, chosen_on=found.sentence(len(hard))
+                accept=found.accept,
+                digit=found.digit,
+                outlier_weight=found.outlier_weight,
+                chosen_on=found.sentence(len(hard)),
             ),
         }
     )

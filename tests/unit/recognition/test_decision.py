@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from worker.reasons import ReasonCode
-from worker.recognition.decision import Sign, Thresholds, Verdict, calibrate, decide, judge
+from worker.recognition.decision import Sign, Thresholds, Verdict, calibrate, confidence_in, decide, judge
 from worker.vision.page import Box
 
 THRESHOLDS = Thresholds(accept=0.95, digit=0.5)
@@ -151,3 +152,40 @@ def test_without_a_threshold_for_numbers_each_digit_stands_for_itself() -> None:
     boxes = [Box(10 * i, 0, 8, 20) for i in range(3)]
     rows = _logits({3: 5.2}, {7: 20.0}, {3: 5.2})
     assert decide(rows, boxes, 1.0, Thresholds(accept=0.9, digit=0.5)).text == "373"
+
+
+@given(st.floats(0, 1), LOGITS)
+def test_rarer_outliers_make_no_digit_less_likely_and_leave_their_order(
+    weight: float, logits: npt.NDArray[np.float32]
+) -> None:
+    digits = calibrate(logits, 1.0)[:, :10]
+    weighed = confidence_in(digits, weight)
+    assert (weighed >= digits - 1e-12).all()
+    assert (weighed.sum(axis=1) <= 1 + 1e-9).all()
+    assert np.array_equal(confidence_in(digits, 1.0) > 0.5, digits > 0.5)
+
+
+def test_a_lone_digit_is_as_sure_as_outliers_are_rare() -> None:
+    boxes = [Box(0, 0, 8, 9)]
+    logits = _logits({4: 10, 10: 7.5})  # one in thirteen that it is none
+    as_trained = decide(logits, boxes, 1.0, THRESHOLDS)
+    rare = decide(logits, boxes, 1.0, Thresholds(accept=0.95, digit=0.5, outlier_weight=0.1))
+    assert not as_trained.is_read
+    assert rare.is_read
+    odds = (1 - as_trained.confidence) / as_trained.confidence
+    assert (1 - rare.confidence) / rare.confidence == pytest.approx(odds / 10, rel=0.1)
+    assert rare.digits[0].probabilities == as_trained.digits[0].probabilities
+
+
+def test_what_is_no_digit_stays_none_however_rare_that_is() -> None:
+    rare = Thresholds(accept=0.95, digit=0.5, outlier_weight=0.01)
+    verdict = decide(_logits({4: 10, 10: 11}), [Box(0, 0, 8, 9)], 1.0, rare)
+    assert verdict.reason is not None
+    assert verdict.reason.code is ReasonCode.NOT_A_DIGIT
+
+
+def test_a_line_that_was_calibrated_as_one_keeps_its_confidence() -> None:
+    row = calibrate(_logits({4: 10, 10: 7.5}), 1.0)[0]
+    signs = [Sign(row, Box(10 * i, 0, 8, 9), 4, is_of_line=True) for i in range(2)]
+    rare = Thresholds(accept=0.95, digit=0.5, line=0.9, outlier_weight=0.1)
+    assert judge([signs], rare).confidence == pytest.approx(float(row[4]) ** 2)
