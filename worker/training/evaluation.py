@@ -257,6 +257,7 @@ def evaluate(
                 "temperature": model.card.temperature,
                 "accept": thresholds.accept,
                 "digit": thresholds.digit,
+                "outlier_weight": thresholds.outlier_weight,
             },
             "data": {"path": printable(str(data)), "sha256": specimens.digest, "through": specimens.way},
             "against": printable(str(against)) if against is not None else None,
