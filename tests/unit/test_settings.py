@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from worker.assembly import thresholds_of
 from worker.errors import ConfigurationError
+from worker.recognition.card import Card, ChosenThresholds
+from worker.recognition.decision import Thresholds
 from worker.settings import Settings, load_settings, shipped_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,3 +141,11 @@ def test_the_file_of_the_metrics_is_a_word_or_a_path_relative_to_the_file(tmp_pa
         tmp_path / "figures" / "digits.prom",
         Path("/var/lib/x.prom"),
     ]
+
+
+def test_the_card_says_what_outliers_count_and_its_thresholds_unless_they_are_configured() -> None:
+    chosen = ChosenThresholds(accept=0.98, digit=0.4, outlier_weight=0.125)
+    card = Card(name="m", sha256="0" * 64, input_shape=(28, 28, 1), outputs="logits", thresholds=chosen)
+    assert thresholds_of(Settings(), card) == Thresholds(0.98, 0.4, outlier_weight=0.125)
+    own = thresholds_of(Settings(accept_threshold=0.9, digit_threshold=0.6), card)
+    assert own == Thresholds(0.9, 0.6, outlier_weight=0.125)

@@ -51,7 +51,7 @@ class _Part(BaseModel):
 
 
 class ChosenThresholds(_Part):
-    """Above which a reading is accepted, and on which data and trade-off the two numbers were chosen.
+    """Above which a reading is accepted, and on which data and trade-off the numbers were chosen.
 
     `accept` bounds the confidence in the digit, `digit` the probability that the mark is one at all;
     `outlier_weight` is what the odds of "no digit" count in the confidence.
@@ -59,7 +59,7 @@ class ChosenThresholds(_Part):
 
     accept: Annotated[float, Field(ge=0, le=1)] = 0.95
     digit: Annotated[float, Field(ge=0, le=1)] = 0.5
-    outlier_weight: Annotated[float, Field(ge=0, le=1)] = 1.0
+    outlier_weight: Annotated[float, Field(gt=0, le=1)] = 1.0
     chosen_on: str = "default, not chosen for this model"
 
 

@@ -26,8 +26,8 @@ class Thresholds:
     being a digit with which a mark counts as one. `line`: the least probability that all of a line of
     several digits is right with which it is accepted as a whole, where two networks read it: one mistake
     spoils a number; where it is 0, such a line is accepted digit by digit. `outlier_weight`: what the odds
-    of being no digit count: how often marks are none in service, against how often they were in training.
-    All in [0, 1].
+    of being no digit count: the odds of a mark to be none in service, over those among the tiles that the
+    temperature was fitted on. All in [0, 1].
     """
 
     accept: float
@@ -87,8 +87,8 @@ def calibrate(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArra
 def confidence_in(digits: npt.NDArray[np.float64], outlier_weight: float) -> npt.NDArray[np.float64]:
     """The probabilities of the ten digits where marks are rarely none; `digits` (..., 10) of a row that sums to 1.
 
-    A model that saw a seventh outliers expects as many: its odds of "no digit" are too high by what is
-    `outlier_weight` (Saerens et al., 2002: adjusting a classifier to new a priori probabilities).
+    A model expects as many outliers as it was calibrated on; `outlier_weight` is what its odds of "no digit" are to
+    be multiplied by where there are fewer (Saerens et al., 2002: adjusting a classifier to new a priori probabilities).
     """
     total = digits.sum(axis=-1, keepdims=True)
     return np.asarray(digits / np.maximum(total + outlier_weight * (1 - total), 1e-12))
@@ -111,7 +111,7 @@ class Sign:
 
     @property
     def confidence(self) -> float:
-        """The probability that `chosen` is right, in [0, 1]; 0 where it is left out."""
+        """The probability that `chosen` is right, as the model sees it, in [0, 1]; 0 where it is left out."""
         return 0.0 if self.chosen is None else float(self.probabilities[self.chosen]) * self.held
 
     @property
@@ -155,7 +155,9 @@ def judge(lines: Sequence[Sequence[Sign]], thresholds: Thresholds) -> Verdict:
         return Verdict("", 0.0, (), Reason.of(ReasonCode.NO_INK))
     if all(sign.chosen is None for sign in signs):
         best = max(signs, key=lambda sign: sign.is_digit)
-        reading = _reading(best, int(np.argmax(best.probabilities[:DIGITS])), thresholds, none_missing=0.0)
+        # What was judged to be none is told as the model sees it: that such marks are rare speaks no longer.
+        as_seen = replace(thresholds, outlier_weight=1.0)
+        reading = _reading(best, int(np.argmax(best.probabilities[:DIGITS])), as_seen, none_missing=0.0)
         return Verdict("?", 0.0, (reading,), Reason.of(ReasonCode.NOT_A_DIGIT))
     texts, readings, confidence = [], [], 1.0
     for line in lines:

@@ -32,7 +32,7 @@ class Calibration:
     accept: float
     digit: float
     outlier_weight: float
-    outliers: float
+    outlier_share: float
     accepted_digits: float
     accepted_wrong: float
     accepted_outliers: float
@@ -40,7 +40,7 @@ class Calibration:
     def sentence(self, count: int) -> str:
         """The trade-off in words, for the card."""
         return (
-            f"{count:,} held-out tiles of the hard kind, {self.outliers:.1%} of them no digits, weighed as if"
+            f"{count:,} held-out tiles of the hard kind, {self.outlier_share:.1%} of them no digits, weighed as if"
             f" {OUTLIERS_IN_SERVICE:.0%} were: from this confidence on {self.accepted_digits:.2%} of the digits are"
             f" accepted; {self.accepted_wrong:.3%} of what is accepted is wrong; {self.accepted_outliers:.2%} of the"
             " outliers are accepted"
@@ -62,17 +62,16 @@ def fit(
     temperature = fit_temperature(logits, labels)
     probabilities = calibrate(logits, temperature)
     is_outlier = labels >= DIGITS
-    outliers = float(is_outlier.mean())
-    weight = round(min(1.0, _odds(OUTLIERS_IN_SERVICE) / _odds(outliers)), 4) if 0 < outliers < 1 else 1.0
+    share = float(is_outlier.mean())
+    weight = min(1.0, _odds(OUTLIERS_IN_SERVICE) / _odds(share)) if 0 < share < 1 else 1.0
+    weight = max(0.0001, round(weight, 4))
     confidence = confidence_in(probabilities[:, :DIGITS], weight).max(axis=1)
     is_digit = probabilities[:, :DIGITS].sum(axis=1) >= DIGIT_THRESHOLD
     right = probabilities[:, :DIGITS].argmax(axis=1) == labels
     told = np.where(is_digit, confidence, 0.0)
     weights = np.where(is_outlier, weight, 1.0)
-    accept = max(
-        lowest_threshold(told, right, max_accepted_wrong, weights),
-        _threshold_against(told[is_outlier], max_accepted_outliers),
-    )
+    least = _threshold_against(told[is_outlier], max_accepted_outliers)
+    accept = lowest_threshold(told, right, max_accepted_wrong, weights, least)
     accepted = is_digit & (confidence >= accept)
     wrong = float((weights * (accepted & ~right)).sum() / max(float((weights * accepted).sum()), 1e-12))
     return Calibration(
@@ -80,7 +79,7 @@ def fit(
         accept=accept,
         digit=DIGIT_THRESHOLD,
         outlier_weight=weight,
-        outliers=outliers,
+        outlier_share=share,
         accepted_digits=float(accepted[~is_outlier].mean()),
         accepted_wrong=wrong,
         accepted_outliers=float(accepted[is_outlier].mean()) if is_outlier.any() else 0.0,
@@ -92,12 +91,11 @@ def _odds(share: float) -> float:
 
 
 def _threshold_against(confidence: npt.NDArray[np.float64], share: float) -> float:
-    """The lowest confidence, to three digits, that at most this share of `confidence` reaches; 0 without any."""
-    if confidence.size == 0:
-        return 0.0
-    highest = np.sort(confidence)[::-1]
-    first_refused = float(highest[min(int(share * confidence.size), confidence.size - 1)])
-    return min(0.999, math.floor(first_refused * 1000 + 1) / 1000)
+    """The lowest confidence, to three digits, that at most this share of `confidence` reaches; from 0.5 to 0.999."""
+    if int(share * confidence.size) >= confidence.size:
+        return 0.5
+    first_refused = float(np.sort(confidence)[::-1][int(share * confidence.size)])
+    return min(0.999, max(0.5, math.floor(first_refused * 1000 + 1) / 1000))
 
 
 def fit_temperature(logits: Logits, labels: Labels) -> float:
@@ -123,15 +121,16 @@ def lowest_threshold(
     right: npt.NDArray[np.bool_],
     max_wrong: float,
     weights: npt.NDArray[np.float64] | None = None,
+    least: float = 0.5,
 ) -> float:
-    """The lowest confidence from which on at most `max_wrong` of all readings are wrong; at least 0.5.
+    """The lowest confidence, from `least` on, from which on at most `max_wrong` of all readings are wrong.
 
     A reading counts as often as its weight says, if given.
     """
     order = np.argsort(-confidence, kind="stable")
     counted = np.ones(len(order)) if weights is None else weights[order]
     wrong = np.cumsum(counted * ~right[order]) / np.cumsum(counted)
-    kept = np.flatnonzero(wrong <= max_wrong)
+    kept = np.flatnonzero((wrong <= max_wrong) & (confidence[order] >= least))
     if kept.size == 0:
         return 0.999
-    return round(float(np.clip(confidence[order][kept[-1]], 0.5, 0.999)), 3)
+    return round(float(np.clip(confidence[order][kept[-1]], least, 0.999)), 3)

@@ -192,7 +192,9 @@ def _paint(
     left, top = (full_width - width) // 2, _MARGIN_PX + above
     page_bottom = top + height + below + _MARGIN_PX
 
-    strip = _caption(tuple(lines), full_width, paint, is_accepted)
+    # Single digits share a few captions; numbers have one each.
+    draw_caption = _known_caption if len(labels) == 1 else _caption
+    strip = draw_caption(tuple(lines), full_width, paint, is_accepted)
     size = (page_bottom + len(strip), full_width)
     # Greys are one number for all channels: NumPy fills with one ten times as fast as with three.
     picture = np.full(size if paint.in_palette else (*size, 3), paint.mat, np.uint8)
@@ -365,9 +367,8 @@ def _draw_tag(
     cv2.putText(picture, text, at, _FONT, style.scale, _scalar(white), thickness, cv2.LINE_AA)
 
 
-@lru_cache(maxsize=64)
 def _caption(lines: tuple[str, ...], width_px: int, paint: _Paint, is_accepted: bool) -> Picture:
-    """The caption in dark letters on white, beside a coloured block with the sign; most pictures share a few."""
+    """The caption in dark letters on white, beside a coloured block with the sign; not to be written to."""
     height = len(lines) * _CAPTION_LINE_PX + 2 * _PAD_PX
     colour, white = paint.pair(is_accepted)
     strip = np.full((height, width_px) if paint.in_palette else (height, width_px, 3), paint.paper, np.uint8)
@@ -378,6 +379,9 @@ def _caption(lines: tuple[str, ...], width_px: int, paint: _Paint, is_accepted: 
         cv2.putText(strip, line, at, _FONT, _CAPTION_SCALE, _scalar(paint.ink), 1, cv2.LINE_AA)
     strip.flags.writeable = False
     return strip
+
+
+_known_caption = lru_cache(maxsize=64)(_caption)
 
 
 def _draw_sign(picture: Picture, left: int, top: int, white: Colour | int, is_accepted: bool) -> None:

@@ -7,6 +7,7 @@ lines may lie askew and need not be equally long.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ SHARED = 0.35  # of the lower height: the overlap of two neighbours in a line
 REACH = 4.0  # heights: how far right the next sign of a line may stand
 # Beyond that, chains continue each other where they are level, within so many heights; the farther, the stricter.
 LEVEL_AT_REACH, LEVEL_FAR, FAR = 0.65, 0.4, 8.0
+ALONE = 1.5  # heights: within so many of it no other line may lie, where less than level is enough
 SPACE = 0.9  # heights: a gap as wide as this is a space, where it also stands out among the gaps
 STANDS_OUT = 1.8  # times the usual gap
 
@@ -115,21 +117,33 @@ def _joined(
     """Chains that continue each other across a wide gap, along the common slope."""
     slope = _slope(chains, x, y, right, bottom)
     levels: list[float] = ((y + bottom) / 2 - slope * (x + right) / 2).tolist()
+    in_order = sorted(chains, key=lambda chain: x[chain[0]])
+    own_levels = [_median(sorted(levels[i] for i in chain)) for chain in in_order]
     lines: list[list[int]] = []
+    parts: list[list[int]] = []  # of each line, which chains
     middles: list[float] = []  # of each line's levels
     ends: list[float] = []  # where each line ends on the right
-    for chain in sorted(chains, key=lambda chain: x[chain[0]]):
+    for number, (chain, own) in enumerate(zip(in_order, own_levels, strict=True)):
         start, end = float(x[chain[0]]), float(right[chain].max())
-        own = _median(sorted(levels[i] for i in chain))
-        for place, line in enumerate(lines):
-            gap = start - ends[place]
-            if gap >= -0.3 * usual and abs(own - middles[place]) < _apart(gap, usual):
-                line.extend(chain)
-                middles[place] = _median(sorted(levels[i] for i in line))
-                ends[place] = max(ends[place], end)
-                break
+        before = [
+            (abs(own - middle), place)
+            for place, middle in enumerate(middles)
+            if start - ends[place] >= -0.3 * usual
+        ]
+        off, nearest = min(before, default=(math.inf, -1))
+        is_level = off < LEVEL_FAR * usual
+        if not is_level and nearest >= 0 and off < _apart(start - ends[nearest], usual):
+            others = np.delete(own_levels, [number, *parts[nearest]])
+            # Where rows stand close, what lies between two of them may belong to either.
+            is_level = not (np.abs(others - own) < ALONE * usual).any()
+        if is_level:
+            lines[nearest].extend(chain)
+            parts[nearest].append(number)
+            middles[nearest] = _median(sorted(levels[i] for i in lines[nearest]))
+            ends[nearest] = max(ends[nearest], end)
         else:
             lines.append(list(chain))
+            parts.append([number])
             middles.append(own)
             ends.append(end)
     return lines
@@ -138,7 +152,7 @@ def _joined(
 def _apart(gap: float, usual: float) -> float:
     """How far one chain may lie above another that ends `gap` before it; signs are `usual` high."""
     if gap < REACH * usual:  # signs so near that are no chain do not stand side by side
-        return LEVEL_FAR * usual
+        return 0.0
     along = min(1.0, (gap - REACH * usual) / max(1.0, (FAR - REACH) * usual))
     return (LEVEL_AT_REACH + (LEVEL_FAR - LEVEL_AT_REACH) * along) * usual
 

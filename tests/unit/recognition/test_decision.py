@@ -182,6 +182,8 @@ def test_what_is_no_digit_stays_none_however_rare_that_is() -> None:
     verdict = decide(_logits({4: 10, 10: 11}), [Box(0, 0, 8, 9)], 1.0, rare)
     assert verdict.reason is not None
     assert verdict.reason.code is ReasonCode.NOT_A_DIGIT
+    # That such marks are rare makes none of them more of a digit once it was told from them.
+    assert verdict.digits[0].confidence < 0.5
 
 
 def test_a_line_that_was_calibrated_as_one_keeps_its_confidence() -> None:

@@ -321,6 +321,28 @@ def test_a_lone_sign_in_doubt_gets_a_second_opinion_on_which_digit_it_is() -> No
     assert 0.8 < reading.confidence <= 0.9  # that it may be no digit at all is still said
 
 
+class SuspectsAnOutlier(KnowsItsTiles):
+    """Takes every tile for a 7, nine in ten, and else mostly for no digit."""
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        logits = np.full((len(tiles), 13), -9.0, np.float32)
+        logits[:, [1, 7, OTHER]] = np.log([0.01, 0.9, 0.09])
+        return logits
+
+
+@pytest.mark.parametrize(("outlier_weight", "strips"), [(1.0, 1), (0.1, 0)])
+def test_where_outliers_are_rare_their_suspicion_alone_asks_for_no_second_opinion(
+    outlier_weight: float, strips: int
+) -> None:
+    thresholds = Thresholds(accept=0.95, digit=0.5, outlier_weight=outlier_weight)
+    knowledge = Knowledge(SETTINGS, 1.0, thresholds)
+    transcriber = Hears("-7-")
+    sheet = _sheet(_number("7", 60, 100))
+    (verdict,) = recognize([sheet], SuspectsAnOutlier(), knowledge, transcriber=transcriber)
+    assert transcriber.strips == strips
+    assert verdict.is_read == (strips == 0)
+
+
 def test_a_line_of_several_is_read_by_both() -> None:
     (verdict,), transcriber = _hear("--2---5--", _sheet(_number("25", 60, 100)))
     assert (verdict.text, transcriber.strips) == ("25", 1)

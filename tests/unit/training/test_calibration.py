@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from worker.recognition.bundle import Bundle
+from worker.recognition.card import Card, ChosenThresholds
+from worker.recognition.classifier import Classifier
 from worker.recognition.decision import DIGITS, calibrate, confidence_in
+from worker.training import recipe
 from worker.training.calibration import (
     OUTLIERS_IN_SERVICE,
     Calibration,
+    _threshold_against,
     fit,
     fit_temperature,
     lowest_threshold,
 )
+from worker.training.datasets import Examples
 
 Drawn = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
 
@@ -83,6 +92,40 @@ def test_confidence_is_true_where_outliers_come_as_often_as_in_service() -> None
     weighed = confidence_in(told, found.outlier_weight).max(axis=1)
     assert weighed.mean() == pytest.approx(right.mean(), abs=0.004)
     assert told.max(axis=1).mean() < right.mean() - 0.01
+
+
+def test_a_threshold_against_outliers_keeps_the_other_promise_too() -> None:
+    """Where more is wrong among the surest than further down: what lies between the two thresholds is no good."""
+    confidence = np.repeat([0.9995, 0.999, 0.985, 0.95], [2, 60, 11, 7000])
+    right = np.repeat([False, True, False, True], [2, 60, 11, 7000])
+    assert lowest_threshold(confidence, right, 0.003) == 0.95
+    assert lowest_threshold(confidence, right, 0.003, least=0.989) == 0.999
+
+
+@pytest.mark.parametrize(
+    ("refused", "expected"), [(0.9, 0.901), (0.9005, 0.901), (0.2, 0.5), (0.9999, 0.999)]
+)
+def test_a_threshold_lies_above_what_it_is_to_refuse(refused: float, expected: float) -> None:
+    confidence = np.array([0.99995] + [refused] * 9)
+    assert _threshold_against(confidence, 0.1) == expected
+    assert _threshold_against(np.zeros(0), 0.1) == 0.5
+
+
+def test_calibrating_puts_all_that_was_found_into_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Calibration(0.7, 0.97, 0.5, 0.125, 0.14, 0.9, 0.001, 0.01)
+    card = Card.model_construct(temperature=1.0, thresholds=ChosenThresholds())
+    written: list[Card] = []
+    monkeypatch.setattr(recipe, "fit", lambda _logits, _labels: found)
+    monkeypatch.setattr(Bundle, "open", lambda _folder: SimpleNamespace(card=card))
+    monkeypatch.setattr(Classifier, "load", lambda _bundle: SimpleNamespace(logits=lambda _tiles: None))
+    monkeypatch.setattr(recipe, "write_card", lambda _folder, new: written.append(new))
+    recipe.calibrate_bundle(
+        Path("anywhere"), Examples(np.zeros((3, 28, 28), np.uint8), np.zeros(3, np.int32))
+    )
+    assert written[0].temperature == 0.7
+    assert written[0].thresholds.model_dump(exclude={"chosen_on"}) == {
+        "accept": 0.97, "digit": 0.5, "outlier_weight": 0.125,
+    }  # fmt: skip
 
 
 def test_data_without_outliers_weigh_nothing() -> None:

@@ -80,6 +80,23 @@ def test_the_farther_apart_the_more_level_signs_of_a_line_stand(gap_px: int, lin
     assert len(lines_of(boxes)) == lines
 
 
+@pytest.mark.parametrize("off_px", [0, 10, 22, 28])
+def test_between_two_rows_a_field_goes_to_the_nearer_one_or_stays_alone(off_px: int) -> None:
+    """Two rows right below one another, and what is 22 px higher than the second belongs to the second."""
+    upper = [Box(10, 100, 34, 60), Box(55, 100, 34, 60)]
+    lower = [Box(10, 160, 34, 60), Box(55, 160, 34, 60)]
+    field = [Box(334, 160 - off_px, 34, 60), Box(379, 160 - off_px, 34, 60)]
+    lines = lines_of([*upper, *lower, *field])
+    assert [0, 1] in lines
+    assert ([2, 3, 4, 5] in lines) == (off_px < 24)
+
+
+def test_near_chains_at_another_height_stay_lines_of_their_own() -> None:
+    """Half a height lower and right of one another, but no chain: a sign of the first is taken already."""
+    boxes = [Box(0, 0, 30, 60), Box(0, 62, 30, 60), Box(120, 26, 30, 60), Box(120, 88, 30, 60)]
+    assert len(lines_of(boxes)) == 2
+
+
 def test_signs_without_height_are_laid_out() -> None:
     assert lines_of([Box(0, 0, 5, 0), Box(9, 40, 5, 0)])
 
