@@ -155,9 +155,7 @@ def judge(lines: Sequence[Sequence[Sign]], thresholds: Thresholds) -> Verdict:
         return Verdict("", 0.0, (), Reason.of(ReasonCode.NO_INK))
     if all(sign.chosen is None for sign in signs):
         best = max(signs, key=lambda sign: sign.is_digit)
-        # What was judged to be none is told as the model sees it: that such marks are rare speaks no longer.
-        as_seen = replace(thresholds, outlier_weight=1.0)
-        reading = _reading(best, int(np.argmax(best.probabilities[:DIGITS])), as_seen, none_missing=0.0)
+        reading = _reading(best, int(np.argmax(best.probabilities[:DIGITS])), thresholds, none_missing=0.0)
         return Verdict("?", 0.0, (reading,), Reason.of(ReasonCode.NOT_A_DIGIT))
     texts, readings, confidence = [], [], 1.0
     for line in lines:
@@ -214,8 +212,10 @@ def _reading(sign: Sign, digit: int, thresholds: Thresholds, none_missing: float
     digits = sign.probabilities[:DIGITS]
     total = float(digits.sum())
     given_digit = digits / total if total > 0 else np.full(DIGITS, 1 / DIGITS)
-    # A line's own calibration knows already how often its marks are no digits.
-    weight = 1.0 if sign.is_of_line else thresholds.outlier_weight
+    # A line's own calibration knows already how often its marks are no digits; and where one was judged to be
+    # none, that such marks are rare speaks no longer.
+    is_as_seen = sign.is_of_line or sign.chosen is None
+    weight = 1.0 if is_as_seen else thresholds.outlier_weight
     confidence = float(confidence_in(digits, weight)[digit]) * sign.held
     is_accepted = confidence * none_missing >= thresholds.accept
     return Reading(digit, confidence, is_accepted, tuple(float(p) for p in given_digit), sign.box)
