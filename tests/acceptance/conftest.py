@@ -76,7 +76,8 @@ class Worker:
         return content
 
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        lines = self.log.read_text().splitlines(keepends=True)  # the last may be half written
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
 
     def has_event(self, name: str) -> bool:
         return any(event["event"] == name for event in self.events())

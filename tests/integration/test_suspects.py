@@ -215,9 +215,11 @@ def test_a_child_that_somebody_kills_leaves_the_picture_waiting(shop: Shop) -> N
 
 
 def _is_in_work(shop: Shop, name: str) -> bool:
+    """Whether the last that the ledger noted is the begin of a batch with that file."""
     try:
         content = (shop.outbox / ".digit-worker/in-work").read_bytes()
     except FileNotFoundError:
         return False
-    last = content.split(b"\0\0")[-2]
-    return last.startswith(b"\0") is False and b"B\0" in last[:3] and name.encode() in last
+    # The file is made first and written to then: in between there is no record in it.
+    last = content.split(b"\0\0")[-2:-1]
+    return any(record.startswith(b"B\0") and name.encode() in record for record in last)
