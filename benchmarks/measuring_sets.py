@@ -20,6 +20,8 @@ import numpy as np
 
 from benchmarks.bad_input import STYLES as BAD_STYLES
 from benchmarks.bad_input import draw_bad_input
+from benchmarks.beside import STYLES as BESIDE_STYLES
+from benchmarks.beside import draw_beside
 from benchmarks.characters import Characters, draw_character, load_characters, load_look_alikes
 from benchmarks.circled import STYLES as CIRCLED_STYLES
 from benchmarks.circled import draw_circled
@@ -45,7 +47,7 @@ from benchmarks.surroundings import STYLES as SURROUNDINGS
 
 PAGES, NOTHING, PIECES_OF_A_KIND, STRINGS_OF_A_STYLE = 2000, 600, 1000, 300
 ROW_PAGES, FORMS, FIELDS, BOXES, DATES, CIRCLED = 60, 150, 600, 400, 300, 400
-BAD_INPUTS, SURROUNDED, SLIPS, STRUCK = 50, 1600, 200, 200
+BAD_INPUTS, SURROUNDED, SLIPS, STRUCK, BESIDE = 50, 1600, 200, 200, 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,11 @@ def plan_sets(
             "struck",
             capped(STRUCK),
             lambda i, rng: draw_struck(digits, STRUCK_STYLES[i % len(STRUCK_STYLES)], rng),
+        ),
+        MeasuringSet(
+            "beside",
+            capped(BESIDE),
+            lambda i, rng: draw_beside(digits, BESIDE_STYLES[i % len(BESIDE_STYLES)], rng),
         ),
         MeasuringSet(
             "slips", capped(SLIPS), lambda i, rng: draw_slip(digits, SLIP_STYLES[i % len(SLIP_STYLES)], rng)

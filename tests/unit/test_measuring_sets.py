@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import (
     bad_input,
+    beside,
     characters,
     circled,
     dates,
@@ -95,7 +96,7 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     )
     folders = sorted(folder.name for folder in tmp_path.iterdir())
     assert folders == [
-        "bad-input", "boxes", "characters", "characters-without-look-alikes", "circled", "dates", "fields",
+        "bad-input", "beside", "boxes", "characters", "characters-without-look-alikes", "circled", "dates", "fields",
         "forms", "nothing-to-read", "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "slips",
         "strings", "strings-overlapping-deeply", "struck", "surroundings",
     ]  # fmt: skip
@@ -422,6 +423,15 @@ def test_a_circled_number_has_its_digits(digits: ink.TestDigits, style: str, cou
         picture = _drawn_twice_alike(circled.draw_circled, digits, style, seed)
         assert picture.label.isdigit()
         assert len(picture.label) in counts
+        assert picture.style == style
+
+
+@pytest.mark.parametrize("style", beside.STYLES)
+def test_what_lies_beside_digits_has_no_label(digits: ink.TestDigits, style: str) -> None:
+    for seed in range(6):
+        picture = _drawn_twice_alike(beside.draw_beside, digits, style, seed)
+        assert picture.label.isdigit()
+        assert 1 <= len(picture.label) <= 6
         assert picture.style == style
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.expectation import Expectation
+from worker.recognition.company import contradicted, doubted, stray_lines
 from worker.recognition.decision import (
     DIGITS,
     SEVERAL,
@@ -137,7 +138,7 @@ def recognize(
                 looks.append(_Look(s, n, line, own, doubt, hears))
     eyes = _Eyes(classifier, transcriber, knowledge, spread)
     for look, readings in zip(looks, _second_look(looks, sheets, eyes), strict=True):
-        signs[look.sheet][look.line] = _settled(look, readings[0], knowledge.weights)
+        signs[look.sheet][look.line] = _settled(look, readings[0], knowledge)
     signs = [_looked_over(lines, sheet) for lines, sheet in zip(signs, sheets, strict=True)]
     if expected is not None:
         _fit(sheets, firsts, signs, expected, eyes)
@@ -196,7 +197,7 @@ def _is_for_transcriber(line: Line, rows: Floats, thresholds: Thresholds) -> boo
     return float(digits.sum()) >= thresholds.digit and best < thresholds.accept
 
 
-def _settled(look: _Look, chosen: Hypothesis, weights: Weights) -> list[Sign]:
+def _settled(look: _Look, chosen: Hypothesis, knowledge: Knowledge) -> list[Sign]:
     """The signs of a line as it is read after all.
 
     A lone sign is as likely no digit as the classifier says, however digit-like the transcriber finds it: that
@@ -204,7 +205,9 @@ def _settled(look: _Look, chosen: Hypothesis, weights: Weights) -> list[Sign]:
     """
     signs = chosen.signs
     if len(signs) != 1 or signs[0].box != look.marks.tiles[0].box or len(look.rows) != 1:
-        return chosen.calibrated(weights.calibration)
+        own = chosen.calibrated(knowledge.weights.calibration)
+        boxes = [tile.box for tile in look.marks.tiles]
+        return doubted(own, contradicted(own, boxes, look.rows, knowledge.thresholds))
     row, fused = look.rows[0], signs[0].probabilities
     is_digit = float(row[:DIGITS].sum())
     among = fused[:DIGITS] / max(float(fused[:DIGITS].sum()), 1e-12)
@@ -223,6 +226,10 @@ def _looked_over(lines: Sequence[list[Sign]], sheet: Sheet) -> list[list[Sign]]:
     Whatever that is: a person has to see that something was there.
     """
     own = [without_punctuation(signs, line.marks) for signs, line in zip(lines, sheet.lines, strict=True)]
+    if len(own) > 1:
+        inks = [[mark.ink for mark in line.marks] for line in sheet.lines]
+        for place in stray_lines(own, inks, (sheet.width, sheet.height)):
+            own[place] = [_doubted(sign) for sign in own[place]]
     if not sheet.struck_out or all(sign.chosen is None for signs in own for sign in signs):
         return own
     return [
@@ -269,7 +276,7 @@ def _fit(
         if choice is not None:
             own_looks = [look for look in looks if look.sheet == s]
             fitting = [
-                _settled(look, found[place], eyes.knowledge.weights)
+                _settled(look, found[place], eyes.knowledge)
                 for look, found, place in zip(own_looks, own_readings, choice, strict=True)
             ]
             signs[s] = _looked_over(fitting, sheets[s])

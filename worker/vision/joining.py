@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -14,6 +15,9 @@ NEAR = 0.25  # of the usual height: what belongs together is never farther apart
 HIGHEST = 1.5  # times the usual height: what would be higher is two signs, one under the other
 HUGE = 3.0  # times the extent of the signs beside it
 ALIKE = 0.6  # of the extent of the signs that stay: what is as large is no speck
+CENTS = 0.25, 0.65  # of the height of what they stand beside: how high signs are that are written small
+WIDEST_CENT = 1.3  # of their own height
+ASIDE = 0.15  # of its width: how far one may reach into the columns of another
 MOST_PIECES = 256  # the largest: what is left out of a page of specks is specks
 
 
@@ -22,15 +26,52 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
     if len(pieces) < 2:
         return list(pieces)
     marks = sorted(pieces, key=lambda piece: piece.area_px, reverse=True)[:MOST_PIECES]
+    cents = _cents(marks)
+    if cents:
+        main = [mark for mark in marks if mark not in cents]
+        _join_all(main, usual_height_px(main))
+        return [*main, *cents]
     _join_all(marks, usual_height_px(marks))
-    # What stayed alone and is small beside a whole sign is a speck, a comma, a scrap of a frame.
+    return _without_specks(marks)
+
+
+def _cents(marks: list[Piece]) -> list[Piece]:
+    """Small signs in a row to the right of a large one, as cents are written; none where they may be pieces of it.
+
+    `marks` are all there is, the one with the most ink first. No two pieces of a digit stand upright beside it, as high
+    as each other, and side by side.
+    """
+    main, *others = marks
+    row = [
+        mark
+        for mark in others
+        if mark.x >= main.right - ASIDE * main.width
+        and CENTS[0] * main.height <= mark.height <= CENTS[1] * main.height
+        and mark.width <= WIDEST_CENT * mark.height
+        and mark.height >= LEAST_APART_PX
+    ]
+    if len(row) < 2 or any(mark not in row and not mark.is_within(main) for mark in others):
+        return []
+    in_order = sorted(row, key=lambda mark: mark.x)
+    heights = sorted(mark.height for mark in row)
+    are_alike = heights[0] >= ALIKE * heights[-1]
+    are_beside = all(
+        after.x >= before.right - ASIDE * before.width
+        and min(before.bottom, after.bottom) - max(before.y, after.y) >= ALIKE * heights[0]
+        for before, after in pairwise(in_order)
+    )
+    return row if are_alike and are_beside else []
+
+
+def _without_specks(marks: list[Piece]) -> list[Piece]:
+    """What stayed alone and is small beside a whole sign is a speck, a comma, a scrap of a frame."""
     largest = usual_size(marks)
     # Of one sign, where several hang together.
     usual_area_px = max(
         mark.area_px * mark.size / mark.extent for mark in marks if mark.extent >= 0.6 * largest
     )
     main = max(marks, key=lambda mark: mark.area_px)
-    # Small signs that stand far from it and are no single speck were written, whatever is drawn beside them.
+    # Small signs that stand far from it were written, whatever is drawn beside them: several, or one that is no speck.
     apart = {
         mark.labels
         for mark in marks
@@ -39,7 +80,7 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
     kept = [
         mark
         for mark in marks
-        if (len(apart) >= 2 and mark.labels in apart)
+        if (mark.labels in apart and (len(apart) >= 2 or mark.is_drawn))
         or (
             mark.extent >= 0.3 * largest
             and (mark.extent >= 0.6 * largest or mark.area_px >= 0.12 * usual_area_px)

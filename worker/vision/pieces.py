@@ -21,6 +21,7 @@ AROUND_PX = 12  # around what is dark: the soft ends of its strokes
 RIM_PX = 3  # what ends so near to the rim of a part may go on beyond it, or have a neighbour there
 MOST_PIECES = 800  # no page of digits has more; on one full of specks, what is written is larger than they
 WIDEST_SIGN = 1.6  # heights: what is wider is hardly a single sign
+COMPACT, SOLID = 0.4, 0.6  # of its extent and of its box: slimmer is a comma or a flag, fuller a dot
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,12 @@ class Piece:
     def size(self) -> int:
         """The longer side of one sign of it: digits that hang together are as wide as there are many."""
         return min(self.extent, max(1, round(WIDEST_SIGN * self.height)))
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it is more than a dot or a short stroke."""
+        is_compact = min(self.width, self.height) >= COMPACT * self.extent
+        return is_compact and self.area_px < SOLID * self.width * self.height
 
     def touches_border(self, width: int, height: int) -> bool:
         """Whether it reaches the border of a page of this size."""

@@ -67,7 +67,7 @@ def find_writing(page: Page) -> Writing:
     height, width = labels.shape
     own, frames = own_pieces(found)
     field = field_of(_without(ink_map, labels, frames))
-    pieces = drop_specks(own, width, height)
+    pieces = drop_specks(own, width, height, labels)
     marks = drop_border_lines(join_pieces(pieces), labels, ink_map)
     marks = sorted(marks, key=lambda mark: mark.area_px, reverse=True)[:MAX_MARKS]
     in_order = sorted(marks, key=lambda mark: (mark.y, mark.x))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -128,11 +129,43 @@ def test_brackets_around_a_number_are_left_out() -> None:
     assert _line_of([(1, _bow(opens=True)), *digits, (1, _bow(opens=False)), *digits]) == "301301"
 
 
-def test_a_bracket_that_opens_alone_goes_to_a_person_and_one_that_closes_alone_may_be_a_bent_1() -> None:
-    digits = [(digit, _flagged()) for digit in (3, 0, 1)]
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_bracket_alone_goes_to_a_person(count: int) -> None:
+    digits = [(digit, _flagged()) for digit in (3, 0, 7)[:count]]
     assert "?" in _line_of([(1, _bow(opens=True)), *digits])
-    assert _line_of([*digits, (1, _bow(opens=False, height=42))]) == "3011"
-    assert _line_of([(1, _bow(opens=False)), *digits, (1, _bow(opens=True, height=40))]) == "13011"
+    assert "?" in _line_of([*digits, (1, _bow(opens=False))])
+    assert _line_of([*digits, (1, _bow(opens=False, height=42))]).endswith("1")  # a bent 1 is no higher
+
+
+def test_brackets_around_a_single_digit_are_left_out() -> None:
+    assert _line_of([(1, _bow(opens=True)), (3, _flagged()), (1, _bow(opens=False))]) == "3"
+
+
+def test_a_bar_goes_to_a_person_however_few_digits_are_beside_it() -> None:
+    assert "?" in _line_of([(3, _flagged()), (1, _bar(60, 0))])
+    assert "?" in _line_of([(3, _flagged()), (1, _bar(60, 0)), (7, _flagged())])
+    assert _line_of([(3, _flagged()), (1, _bar(46, 0)), (7, _flagged())]) == "317"
+
+
+def test_a_bracket_around_noughts_is_none_of_them() -> None:
+    nought = _drawn("$", 40)
+    signs = [(1, _bow(opens=True)), (0, nought), (0, nought), (1, _bow(opens=False))]
+    assert _line_of(signs) == "00"
+    assert _line_of([(1, _bar(58, 0)), (0, nought)]) == "10"
+
+
+def test_noughts_that_are_written_small_do_not_make_a_bar_of_a_1() -> None:
+    small = cv2.resize(_flagged(), None, fx=0.6, fy=0.6)
+    signs = [(1, _bar(44, 0)), (3, _flagged()), *[(0, small)] * 3]
+    assert _line_of(signs) == "13000"
+
+
+def test_a_comma_is_left_out_and_a_short_1_goes_to_a_person() -> None:
+    signs, marks = _line("37/", _bar(14, 10, pen=2))
+    assert judge([without_punctuation(signs, marks)], THRESHOLDS).text == "37?"
+    low = Box(signs[2].box.x, 96, signs[2].box.width, 14)
+    comma = [*signs[:2], replace(signs[2], box=low)]
+    assert judge([without_punctuation(comma, [*marks[:2], Mark(low, marks[2].ink)])], THRESHOLDS).text == "37"
 
 
 def test_a_dollar_in_front_is_left_out_and_elsewhere_goes_to_a_person() -> None:
@@ -143,7 +176,7 @@ def test_a_dollar_in_front_is_left_out_and_elsewhere_goes_to_a_person() -> None:
 
 @pytest.mark.parametrize("shape", [one.name for one in SHAPES[5]])
 def test_a_5_in_front_is_a_5(shape: str) -> None:
-    digits = [(digit, _flagged()) for digit in (3, 0, 1)]
+    digits = [(digit, _drawn(shape)) for digit in (3, 0, 1)]  # by the same pen
     assert _line_of([(5, _drawn(shape)), *digits]) == "5301"
 
 

@@ -112,3 +112,21 @@ def test_asking_only_who_is_near_joins_the_same(spans: list[tuple[int, int, int,
     _join_by_asking_everybody(slowly, usual_height_px(pieces))
     _join_all(quickly, usual_height_px(pieces))
     assert quickly == slowly
+
+
+def test_cents_beside_a_large_digit_stay_digits_of_their_own() -> None:
+    """As on a price tag: they were taken for pieces of the large one, or for specks, and it was accepted alone."""
+    pieces = _pieces((60, 100, 60, 74), (127, 104, 20, 30), (153, 108, 21, 27))
+    assert _groups(pieces) == {frozenset({1}), frozenset({2}), frozenset({3})}
+
+
+def test_the_bar_of_a_5_in_two_pieces_is_no_row_of_cents() -> None:
+    pieces = _pieces((0, 10, 50, 80), (40, 2, 18, 8), (60, 2, 18, 8))
+    assert len(_groups(pieces)) == 1
+
+
+def test_a_digit_far_from_something_large_is_no_speck() -> None:
+    digit, large = Piece((1,), 300, 60, 360, 140, 1500), Piece((2,), 10, 5, 110, 395, 9000)
+    speck = Piece((3,), 330, 200, 341, 212, 120)
+    assert {piece.labels[0] for piece in join_pieces([large, digit])} == {1, 2}
+    assert {piece.labels[0] for piece in join_pieces([large, speck])} == {2}

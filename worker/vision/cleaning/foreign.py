@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from worker.vision.cleaning.enclosures import Boxes, boxes_of, is_frame, is_open_field
 from worker.vision.cleaning.rings import is_crossed
 from worker.vision.ink import InkMap, quantile
-from worker.vision.pieces import Labels, Piece, usual_size
+from worker.vision.moments import Bar, straight_bar
+from worker.vision.pieces import Flags, Labels, Piece, usual_size
 
 LARGE_PX = 260  # a page whose shorter side is as long shows more than one digit's paper
 MANY = 12  # pieces: more than one digit falls into
@@ -15,6 +18,16 @@ LEAST_OF_MANY_PX = 6  # among many, what is smaller is dust or the grain of the 
 DWARFS = 2.5  # times the size of writing: what is larger and runs out of the page is no digit
 AROUND = 0.9  # of the page's width and height: what runs out of it and reaches so far lies around a sheet
 ON_A_SHEET = 4  # pieces: a digit as large as the page has fewer scraps in it
+PEN = 3.0  # times as long as all else: a pen
+CABLE = 4.5  # the same, from border to border: a 1 before cents may be four times as long, in a tight cut
+LEANING_DEG = 35.0  # hardly a 1 leans more
+CLEAR = 0.15  # of a sign's extent: how far from it a pen lies at least; the stem of a 9 is nearer to its loop
+LEAST_SIGN_PX, LEAST_SIGN = 10, 0.08  # and of the pen's length: how large what is beside it is at least
+THIN = (
+    0.25  # of the extent of the largest sign: how thick it is at most; digits that hang together are thicker
+)
+SOLID = 1.2  # times as thick as its ink would be if it were a bar; digits that hang together are more
+ONE_LINE = 0.9  # of the rows from border to border: where a cable shows once
 FAINT = 0.5  # a stroke from edge to edge with less contrast than this is a fold, a rim, a ruling
 
 
@@ -53,9 +66,10 @@ def _is_line_of_the_paper(piece: Piece, width: int, height: int, core: float) ->
 
 
 def drop_foreign(pieces: list[Piece], labels: Labels) -> list[Piece]:
-    """Without what lies around or beside the writing: slabs and sleeves at the border, frames around digits."""
+    """Without what lies around or beside the writing: slabs, sleeves and pens, frames around digits."""
     if len(pieces) < 2:
         return pieces
+    pieces = _without_pens(pieces, labels)
     height, width = labels.shape
     inner = [piece for piece in pieces if not piece.touches_border(width, height)]
     is_large = min(width, height) >= LARGE_PX
@@ -78,6 +92,72 @@ def drop_foreign(pieces: list[Piece], labels: Labels) -> list[Piece]:
         ):
             dropped.add(piece.labels)
     return [piece for piece in pieces if piece.labels not in dropped]
+
+
+def _without_pens(pieces: list[Piece], labels: Labels) -> list[Piece]:
+    """Without the longest stroke, where it lies clear of a sign and no digit can be so long: a pen, a cable, a crease.
+
+    It is several times as long as all else, and leans more than a 1 does or runs from border to border. What stands
+    upright may be a 1: that is left to those who read.
+    """
+    longest = max(pieces, key=_length)
+    others = [piece for piece in pieces if piece is not longest]
+    size = max(piece.extent for piece in others)
+    if _length(longest) < PEN * size:
+        return pieces
+    signs = [piece for piece in others if _may_be_sign(piece, longest, labels)]
+    if not signs:
+        return pieces
+    own = longest.own_of(labels)
+    height, width = labels.shape
+    upright, level = longest.height >= height - 2, longest.width >= width - 2
+    if upright or level:
+        is_clear = (
+            _length(longest) >= CABLE * size
+            and _is_line(own if upright else own.T, THIN * size)
+            and all(sign.gap_to(longest) >= CLEAR * sign.extent for sign in signs)
+        )
+    else:
+        bar = straight_bar(own)
+        is_clear = (
+            bar is not None
+            and abs(bar.lean_deg) >= LEANING_DEG
+            and bar.thickness <= THIN * size
+            and bar.across <= SOLID * bar.thickness + 1
+            and all(_clearance(bar, longest, sign) >= CLEAR * sign.extent for sign in signs)
+        )
+    return others if is_clear else pieces
+
+
+def _length(piece: Piece) -> float:
+    """How long a stroke is that reaches from corner to corner of the box of a piece."""
+    return math.hypot(piece.width, piece.height)
+
+
+def _may_be_sign(piece: Piece, longest: Piece, labels: Labels) -> bool:
+    """Whether a piece beside a long stroke may be a digit: no dot, no comma, no flag."""
+    is_large = piece.extent >= max(LEAST_SIGN_PX, LEAST_SIGN * longest.extent)
+    return is_large and _is_written(piece, labels)
+
+
+def _is_written(piece: Piece, labels: Labels) -> bool:
+    """Whether a piece is more than a dot or a straight stroke, whichever way it leans."""
+    return piece.is_drawn and straight_bar(piece.own_of(labels)) is None
+
+
+def _is_line(own: Flags, thickest_px: float) -> bool:
+    """Whether what runs from the first to the last row is one thin line: digits that hang together are more."""
+    begins = own[:, 0] + (own[:, 1:] & ~own[:, :-1]).sum(axis=1)
+    return float(np.mean((begins == 1) & (own.sum(axis=1) <= thickest_px))) >= ONE_LINE
+
+
+def _clearance(bar: Bar, long: Piece, sign: Piece) -> float:
+    """How far the box of a sign lies from a bar, in pixels, beside it or beyond its ends; 0 where they may touch."""
+    corners = [(x - long.x, y - long.y) for x in (sign.x, sign.right) for y in (sign.y, sign.bottom)]
+    off = [bar.off(*corner) for corner in corners]
+    above = [bar.beyond(*corner) for corner in corners]
+    aside = 0.0 if min(off) < 0 < max(off) else min(map(abs, off)) - bar.thickness / 2
+    return max(aside, min(above), -max(above) - bar.length, 0.0)
 
 
 def _beside(piece: Piece, boxes: Boxes) -> list[int]:
@@ -110,8 +190,10 @@ def _is_slab(piece: Piece, width: int, height: int) -> bool:
     return level or upright
 
 
-def drop_specks(pieces: list[Piece], width: int, height: int) -> list[Piece]:
+def drop_specks(pieces: list[Piece], width: int, height: int, labels: Labels | None = None) -> list[Piece]:
     """Without what is far smaller than the largest piece: dust, punctuation, what a neighbour left in the cut.
+
+    Where their `labels` are given, what is low beside it is a stop only if it is a dot or a stroke.
 
     A crumb within the largest piece changes no box and stays; one beside it would move the digit.
     """
@@ -133,7 +215,8 @@ def drop_specks(pieces: list[Piece], width: int, height: int) -> list[Piece]:
         # A full stop or comma stands low and beside; a flag, a bar, an arm does not.
         is_low = piece.y > main.y + 0.6 * main.height
         is_beside = piece.x > main.right - 0.1 * main.width or piece.right < main.x + 0.1 * main.width
-        return piece.extent < (0.35 if is_low and is_beside else 0.2) * main.size
+        is_stop = is_low and is_beside and not (labels is not None and _is_written(piece, labels))
+        return piece.extent < (0.35 if is_stop else 0.2) * main.size
 
     return [piece for piece in pieces if not is_speck(piece)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -99,3 +100,99 @@ def test_a_digit_beside_a_number_that_hangs_together_is_no_speck() -> None:
     number, one = _piece(1, 200, 100, 300, 60, 0.2), _piece(2, 150, 110, 8, 44, 0.9)
     assert drop_specks([number, one], WIDTH, HEIGHT) == [number, one]
     assert len(join_pieces([number, one])) == 2
+
+
+def _with_stroke(first: tuple[int, int], last: tuple[int, int], sign: Piece) -> tuple[list[Piece], Labels]:
+    """A sign, and a straight stroke from one point to the other, which is piece 9."""
+    page = _labels([sign])
+    stroke = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.line(stroke, first, last, 1, 8)
+    page[stroke > 0] = 9
+    rows, columns = np.nonzero(stroke)
+    left, top = int(columns.min()), int(rows.min())
+    box = (left, top, int(columns.max()) + 1, int(rows.max()) + 1)
+    return [sign, Piece((9,), *box, len(rows))], page
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [((200, 20), (420, 200)), ((60, 250), (420, 230)), ((310, 180), (520, 380)), ((190, 140), (590, 150))],
+)
+def test_a_pen_beside_a_digit_goes(first: tuple[int, int], last: tuple[int, int]) -> None:
+    sign = _piece(1, 100, 100, 50, 80)
+    assert drop_foreign(*_with_stroke(first, last, sign)) == [sign]
+
+
+@pytest.mark.parametrize(
+    ("sign", "last"),
+    [
+        (_piece(1, 100, 100, 50, 80), (250, 320)),  # upright: it may be a 1, and the rest its cents
+        (_piece(1, 100, 100, 50, 80), (330, 320)),
+        (_piece(1, 100, 100, 50, 80), (410, 130)),  # not so long
+        (_piece(1, 270, 60, 50, 80), (600, 240)),  # the loop of a 9 on its stem
+        (_piece(1, 100, 100, 8, 8, 1.0), (600, 240)),  # a dot
+        (_piece(1, 100, 100, 12, 40, 0.8), (600, 240)),  # a dash
+        (_piece(1, 100, 100, 6, 110, 0.8), (600, 240)),  # another stroke, a third as long
+    ],
+)
+def test_a_stroke_goes_only_where_no_1_can_be(sign: Piece, last: tuple[int, int]) -> None:
+    pieces, labels = _with_stroke((250, 20), last, sign)
+    assert drop_foreign(pieces, labels) == pieces
+
+
+def test_1s_beside_a_slanted_comma_stay() -> None:
+    """The comma passed for a sign, and the other 1 for nothing: 11 was accepted as 1."""
+    page = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for first, last in (((200, 100), (205, 250)), ((250, 102), (256, 250)), ((282, 240), (270, 262))):
+        cv2.line(page, first, last, 1, 5)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(page, connectivity=8)
+    pieces = [
+        Piece((n,), *(int(v) for v in (x, y, x + w, y + h, area)))
+        for n, (x, y, w, h, area) in enumerate(stats[1:count].tolist(), start=1)
+    ]
+    assert drop_foreign(pieces, np.asarray(labels, np.int32)) == pieces
+
+
+@pytest.mark.parametrize("is_level", [False, True])
+def test_a_cable_from_border_to_border_goes(is_level: bool) -> None:
+    bends = np.array([(100, 0), (160, 130), (90, 260), (150, 399)], np.int32)
+    if is_level:
+        bends = np.array([(0, 330), (200, 290), (400, 350), (599, 300)], np.int32)
+    sign = _piece(1, 300, 100, 50, 80)
+    page, cable = _labels([sign]), np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.polylines(cable, [bends], isClosed=False, color=1, thickness=6)
+    page[cable > 0] = 9
+    rows, columns = np.nonzero(cable)
+    box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    assert drop_foreign([sign, Piece((9,), *box, len(rows))], page) == [sign]
+
+
+def test_a_1_from_border_to_border_before_cents_stays() -> None:
+    pieces, labels = _with_stroke((100, 0), (100, 399), _piece(1, 200, 20, 60, 100))
+    assert drop_foreign(pieces, labels) == pieces
+
+
+@pytest.mark.parametrize(("first", "last"), [(-20, WIDTH), (60, 480)])
+@pytest.mark.parametrize("pen", [5, 14])
+def test_digits_that_hang_together_stay(first: int, last: int, pen: int) -> None:
+    """A number whose digits touch, beside one digit that does not: all of it was taken for a pen."""
+    sign = _piece(1, 300, 10, 50, 60)
+    page, chain = _labels([sign]), np.zeros((HEIGHT, WIDTH), np.uint8)
+    for x in range(first, last, 44):
+        cv2.ellipse(chain, (x + 30, 200), (24, 30), 0, 0, 360, 1, pen)
+    page[chain > 0] = 9
+    rows, columns = np.nonzero(chain)
+    box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    pieces = [sign, Piece((9,), *box, len(rows))]
+    assert drop_foreign(pieces, page) == pieces
+
+
+def test_a_digit_low_beside_a_long_stroke_is_no_full_stop_and_a_slanted_comma_is_one() -> None:
+    stroke, digit = _piece(1, 200, 20, 20, 340, 0.9), _piece(2, 225, 270, 80, 100, 0.3)
+    assert drop_specks([stroke, digit], WIDTH, HEIGHT, _labels([stroke, digit])) == [stroke, digit]
+    page, comma = _labels([stroke]), np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.line(comma, (300, 300), (240, 370), 1, 9)
+    page[comma > 0] = 2
+    rows, columns = np.nonzero(comma)
+    box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    assert drop_specks([stroke, Piece((2,), *box, len(rows))], WIDTH, HEIGHT, page) == [stroke]

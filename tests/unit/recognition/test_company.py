@@ -1,0 +1,148 @@
+"""What stands out among the digits of a line goes to a person; what people write in one number stays."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from worker.recognition.company import contradicted, low_strokes, out_of_place, stray_lines
+from worker.recognition.decision import DIGITS, OTHER, Sign, Thresholds
+from worker.vision.page import Box
+
+THRESHOLDS = Thresholds(accept=0.95, digit=0.5, line=0.9)
+
+
+def _row(digit: int | None, sure: float = 0.99) -> np.ndarray:
+    row = np.full(DIGITS + 3, (1 - sure) / (DIGITS + 2))
+    row[OTHER if digit is None else digit] = sure
+    return row
+
+
+def _line(*signs: tuple[int | None, int, int]) -> list[Sign]:
+    """Signs from the left, each a digit or none, its top and its height; bottoms at 100 unless the top is given."""
+    found = []
+    for place, (digit, top, height) in enumerate(signs):
+        found.append(Sign(_row(digit), Box(10 + 40 * place, top, 24, height), digit))
+    return found
+
+
+def _pen(thick: int) -> np.ndarray:
+    page = np.zeros((60, 40), np.uint8)
+    cv2.ellipse(page, (20, 30), (12, 22), 0, 0, 300, 255, thick, cv2.LINE_AA)
+    return page.astype(np.float32) / 255
+
+
+def test_a_digit_twice_as_high_as_the_others_is_in_doubt() -> None:
+    assert out_of_place(_line((2, 20, 80), (4, 20, 38), (7, 20, 38)), {}) == {0}
+    assert out_of_place(_line((2, 20, 80), (4, 50, 50), (7, 50, 50)), {}) == set()
+
+
+def test_small_noughts_say_nothing_of_how_high_digits_are() -> None:
+    assert out_of_place(_line((5, 20, 80), (0, 62, 38), (0, 62, 38)), {}) == set()
+    assert out_of_place(_line((9, 20, 80), (3, 20, 80), (0, 62, 38), (0, 62, 38)), {}) == set()
+
+
+def test_a_digit_far_away_is_no_company() -> None:
+    small = Sign(_row(4), Box(400, 60, 20, 40), 4)
+    assert out_of_place([*_line((2, 20, 80)), small], {}) == set()
+
+
+def test_a_ring_higher_than_the_digits_is_in_doubt() -> None:
+    assert out_of_place(_line((0, 40, 60), (4, 60, 40)), {}) == {0}
+    assert out_of_place(_line((0, 50, 50), (4, 60, 40)), {}) == set()
+
+
+def test_a_small_ring_high_up_may_mean_degrees() -> None:
+    assert out_of_place(_line((2, 20, 80), (5, 20, 80), (0, 20, 26)), {}) == {2}
+    assert out_of_place(_line((2, 20, 80), (5, 20, 80), (0, 74, 26)), {}) == set()
+
+
+def test_what_another_pen_drew_is_in_doubt() -> None:
+    signs = _line((0, 40, 60), (4, 40, 60), (7, 40, 60))
+    assert out_of_place(signs, {0: _pen(2), 1: _pen(8), 2: _pen(8)}) == {0}
+    assert out_of_place(signs, {0: _pen(20), 1: _pen(5), 2: _pen(5)}) == {0}
+    assert out_of_place(signs, {0: _pen(5), 1: _pen(8), 2: _pen(8)}) == set()
+    assert out_of_place(signs, {0: _pen(2)}) == set()
+    blank = np.zeros((60, 40), np.float32)
+    assert out_of_place(signs, {0: blank, 1: np.zeros((0, 4), np.float32), 2: _pen(8)}) == set()
+    apart = Sign(_row(7), Box(300, 40, 24, 60), 7)
+    assert out_of_place([signs[0], apart], {0: _pen(2), 1: _pen(8)}) == set()
+
+
+def test_of_two_digits_none_is_of_another_pen_unless_they_differ_much() -> None:
+    signs = _line((0, 40, 60), (4, 40, 60))
+    assert out_of_place(signs, {0: _pen(3), 1: _pen(8)}) == set()
+    assert out_of_place(signs, {0: _pen(1), 1: _pen(20)}) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("digit", "top", "height", "expected"),
+    [
+        (1, 84, 30, ({1}, set())),
+        (1, 70, 34, (set(), {1})),  # it ends where the digit does: it may be a 1
+        (1, 20, 30, (set(), set())),  # an apostrophe is none
+        (1, 50, 50, (set(), set())),
+        (7, 84, 30, (set(), set())),
+    ],
+)
+def test_a_short_1_that_hangs_from_the_foot_of_a_digit_is_a_comma(
+    digit: int, top: int, height: int, expected: tuple[set[int], set[int]]
+) -> None:
+    bar = np.ones((30, 5), np.float32)
+    signs = _line((3, 20, 80), (digit, top, height))
+    assert low_strokes(signs, {1: bar}) == expected
+    assert low_strokes(signs, {1: _pen(5)})[0] == set()  # no straight stroke
+
+
+@pytest.mark.parametrize("sure", [0.6, 0.99])
+def test_a_digit_that_was_left_out_puts_its_neighbours_in_doubt(sure: float) -> None:
+    read = _line((3, 20, 80), (None, 10, 100), (4, 20, 80))
+    boxes = [sign.box for sign in read]
+    rows = np.stack([_row(3), _row(1, sure), _row(4)])
+    assert contradicted(read, boxes, rows, THRESHOLDS) == {0, 2}
+
+
+def test_scraps_and_what_the_classifier_calls_none_may_be_left_out() -> None:
+    read = _line((3, 20, 80), (None, 60, 40), (4, 20, 80), (None, 20, 80))
+    boxes = [sign.box for sign in read]
+    rows = np.stack([_row(3), _row(1), _row(4), _row(None)])
+    assert contradicted(read, boxes, rows, THRESHOLDS) == set()
+
+
+def test_two_digits_read_as_one_are_in_doubt_and_the_pieces_of_one_are_not() -> None:
+    one = Sign(_row(3), Box(10, 20, 64, 80), 3)
+    boxes = [Box(10, 20, 24, 80), Box(50, 20, 24, 80)]
+    assert contradicted([one], boxes, np.stack([_row(3), _row(1)]), THRESHOLDS) == {0}
+    assert contradicted([one], boxes, np.stack([_row(3), _row(None)]), THRESHOLDS) == set()
+
+
+def test_a_larger_digit_that_is_read_as_another_is_in_doubt() -> None:
+    read = _line((7, 20, 80), (4, 20, 50), (0, 20, 50))
+    boxes = [sign.box for sign in read]
+    assert contradicted(read, boxes, np.stack([_row(2), _row(4), _row(0)]), THRESHOLDS) == {0}
+    assert contradicted(read, boxes, np.stack([_row(7), _row(4), _row(0)]), THRESHOLDS) == set()
+    assert contradicted(read, boxes, np.stack([_row(7), _row(9), _row(0)]), THRESHOLDS) == set()
+
+
+def test_a_stroke_in_a_line_of_its_own_is_stray_at_the_border_or_where_it_is_short() -> None:
+    def stray(x: int, y: int, height: int, *others: Sign) -> set[int]:
+        stroke = Sign(_row(1), Box(x, y, 6, height), 1)
+        ink = np.ones((height, 6), np.float32)
+        lines, inks = [[stroke]], [[ink]]
+        if others:
+            lines, inks = [list(others), [stroke]], [[_pen(5) for _ in others], [ink]]
+        return stray_lines(lines, inks, (600, 400))
+
+    digits = _line((3, 20, 80), (4, 20, 80))
+    assert stray(300, 300, 100, *digits) == {1}
+    assert (
+        stray_lines(
+            [digits, [Sign(_row(1), Box(300, 300, 6, 100), 1)]], [[_pen(5)] * 2, [_pen(5)]], (600, 400)
+        )
+        == set()
+    )
+    assert stray(300, 280, 80, *digits) == set()
+    assert stray(300, 280, 30, *digits) == {1}
+    assert stray(300, 280, 60, *digits) == set()
+    assert stray(300, 300, 100) == set()  # nothing else is there: it is a 1
