@@ -32,10 +32,8 @@ LARGER = 1.3  # the same: what the reader of lines sees a part of
 OUT_OF_SIZE = 2.0  # times as high as the digits beside it: nobody writes so in one number
 REACH = 1.5  # times the height of the higher one: how far apart digits of one number stand at most
 OTHER_PEN, OTHER_OF_TWO = 2.2, 3.0  # times as thick, or as thin; and where there is one other alone
-COMMA, HANGS = (
-    0.5,
-    0.08,
-)  # of the height of the digit before it: how high a comma is at most, and how far below it ends
+COMMA = 0.5  # of the height of the digit before it: how high a comma is at most
+HANGS = 0.08  # the same: how far below it a comma ends at least
 RAISED = 0.6  # of their height: a sign for degrees at most, and it ends above their middle
 WITHIN = 0.5  # of its width: what lies in the columns of a mark is a part of it
 
