@@ -30,6 +30,7 @@ LARGE_NOUGHT = 1.4  # the same: a ring in which nothing is
 FULL = 0.9  # of the height of digits: what is as high as they are
 LARGER = 1.3  # the same: what the reader of lines sees a part of
 OUT_OF_SIZE = 2.0  # times as high as the digits beside it: nobody writes so in one number
+CROWD = 48  # signs in a line: no number has more
 REACH = 1.5  # times the height of the higher one: how far apart digits of one number stand at most
 OTHER_PEN, OTHER_OF_TWO = 2.2, 3.0  # times as thick, or as thin; and where there is one other alone
 COMMA = 0.5  # of the height of the digit before it: how high a comma is at most
@@ -48,12 +49,12 @@ def doubted(signs: Sequence[Sign], places: Collection[int]) -> list[Sign]:
 def out_of_place(signs: Sequence[Sign], inks: Mapping[int, Float]) -> set[int]:
     """Which signs of a line, from the left, hardly belong to a number with the others.
 
-    `inks` is the ink of each that is a mark of its own.
+    `inks` is the ink of each that is a mark of its own. In a crowd of scraps sizes and pens say nothing, and cost much.
     """
-    found = (
-        _noughts_of_words(signs) | _beside_the_unread(signs) | _out_of_size(signs) | _raised_noughts(signs)
-    )
-    return found | _of_another_pen(signs, inks)
+    found = _noughts_of_words(signs) | _beside_the_unread(signs) | _raised_noughts(signs)
+    if len(signs) > CROWD:
+        return found
+    return found | _out_of_size(signs) | _of_another_pen(signs, inks)
 
 
 def low_strokes(signs: Sequence[Sign], inks: Mapping[int, Float]) -> tuple[set[int], set[int]]:

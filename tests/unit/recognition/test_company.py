@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from worker.recognition.company import contradicted, low_strokes, out_of_place, stray_lines
+from worker.recognition.company import CROWD, contradicted, low_strokes, out_of_place, stray_lines
 from worker.recognition.decision import DIGITS, OTHER, Sign, Thresholds
 from worker.vision.page import Box
 
@@ -41,6 +41,13 @@ def test_a_digit_twice_as_high_as_the_others_is_in_doubt() -> None:
 def test_small_noughts_say_nothing_of_how_high_digits_are() -> None:
     assert out_of_place(_line((5, 20, 80), (0, 62, 38), (0, 62, 38)), {}) == set()
     assert out_of_place(_line((9, 20, 80), (3, 20, 80), (0, 62, 38), (0, 62, 38)), {}) == set()
+
+
+def test_a_crowd_of_scraps_is_not_compared() -> None:
+    """Each with each of two hundred would cost more than reading them."""
+    signs = _line(*[(2, 20, 80 if place % 2 else 30) for place in range(CROWD + 1)])
+    assert out_of_place(signs, {}) == set()
+    assert out_of_place(signs[:CROWD], {}) != set()
 
 
 def test_a_digit_far_away_is_no_company() -> None:
