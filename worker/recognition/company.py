@@ -151,8 +151,7 @@ def _within_reach(place: int, signs: Sequence[Sign]) -> list[int]:
         for at, sign in enumerate(signs)
         if at != place
         and sign.chosen is not None
-        and max(box.x, sign.box.x) - min(box.right, sign.box.right)
-        <= REACH * max(box.height, sign.box.height)
+        and _gap_px(signs[place], sign) <= REACH * max(box.height, sign.box.height)
     ]
 
 

@@ -14,7 +14,7 @@ from itertools import combinations
 
 import numpy as np
 
-from worker.recognition.company import DOUBT, low_strokes, out_of_place
+from worker.recognition.company import doubted, low_strokes, out_of_place
 from worker.recognition.decision import OTHER, Sign
 from worker.vision.ink import Float
 from worker.vision.moments import STRAIGHT, Bar, dark_of, straight_bar
@@ -52,11 +52,9 @@ def without_punctuation(signs: Sequence[Sign], marks: Sequence[Mark]) -> list[Si
     if not all(len(sign.probabilities) > OTHER for sign in signs):
         no_digits, doubtful = set(), no_digits | doubtful
     return [
-        _left_out(sign) if place in no_digits
-        else replace(sign, held=sign.held * DOUBT) if place in doubtful
-        else sign
-        for place, sign in enumerate(signs)
-    ]  # fmt: skip
+        _left_out(sign) if place in no_digits else sign
+        for place, sign in enumerate(doubted(signs, doubtful - no_digits))
+    ]
 
 
 def _slashes(signs: Sequence[Sign], inks: Mapping[int, Float]) -> tuple[set[int], set[int]]:

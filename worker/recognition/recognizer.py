@@ -144,7 +144,7 @@ def recognize(
         _fit(sheets, firsts, signs, expected, eyes)
     for s in doubtful:
         signs[s] = [
-            [_doubted(sign) if sign.chosen is not None else sign for sign in line] for line in signs[s]
+            [_disbelieved(sign) if sign.chosen is not None else sign for sign in line] for line in signs[s]
         ]
     verdicts = [judge(lines, knowledge.thresholds) for lines in signs]
     return [_as_seen(verdict, sheet) for verdict, sheet in zip(verdicts, sheets, strict=True)]
@@ -229,11 +229,11 @@ def _looked_over(lines: Sequence[list[Sign]], sheet: Sheet) -> list[list[Sign]]:
     if len(own) > 1:
         inks = [[mark.ink for mark in line.marks] for line in sheet.lines]
         for place in stray_lines(own, inks, (sheet.width, sheet.height)):
-            own[place] = [_doubted(sign) for sign in own[place]]
+            own[place] = [_disbelieved(sign) for sign in own[place]]
     if not sheet.struck_out or all(sign.chosen is None for signs in own for sign in signs):
         return own
     return [
-        [_doubted(sign) if _is_within(sign.box, sheet.struck_out) else sign for sign in signs]
+        [_disbelieved(sign) if _is_within(sign.box, sheet.struck_out) else sign for sign in signs]
         for signs in own
     ]
 
@@ -244,7 +244,7 @@ def _is_within(box: Box, others: Sequence[Box]) -> bool:
     return any(other.x <= x <= other.right and other.y <= y <= other.bottom for other in others)
 
 
-def _doubted(sign: Sign) -> Sign:
+def _disbelieved(sign: Sign) -> Sign:
     """The sign as its likeliest digit, which nobody believes: what is left out would leave no trace."""
     chosen = int(np.argmax(sign.probabilities[:DIGITS])) if sign.chosen is None else sign.chosen
     return replace(sign, chosen=chosen, held=0.0)
