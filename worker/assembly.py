@@ -12,7 +12,7 @@ from worker.reading import Reader, ReadingSettings
 from worker.recognition.bundle import Bundle
 from worker.recognition.card import Card
 from worker.recognition.decision import Thresholds
-from worker.recognition.numbers import UNFITTED, LineCalibration, Weights
+from worker.recognition.opinions import UNFITTED, LineCalibration, LoneCalibration, Weights
 from worker.settings import Settings
 from worker.vision.decoding import Limits
 from worker.vision.normalization import NormalizerSettings
@@ -73,9 +73,10 @@ def reader_for(
 def thresholds_of(settings: Settings, card: Card) -> Thresholds:
     """What the configuration says goes before what the card says; its `accept_threshold` is for each digit."""
     accept, digit = settings.accept_threshold, settings.digit_threshold
-    line = card.transcriber.accept if card.transcriber is not None and accept is None else 0.0
+    part = card.transcriber if accept is None else None
     return Thresholds(
-        line=line,
+        line=0.0 if part is None else part.accept,
+        lone=0.0 if part is None or part.lone is None else part.lone.accept,
         accept=card.thresholds.accept if accept is None else accept,
         digit=card.thresholds.digit if digit is None else digit,
         outlier_weight=card.thresholds.outlier_weight,
@@ -85,7 +86,11 @@ def thresholds_of(settings: Settings, card: Card) -> Thresholds:
 def weights_of(card: Card) -> Weights:
     """Whose word counts how much where two networks read a line; of no matter where there is one."""
     part = card.transcriber
-    return UNFITTED if part is None else Weights(*part.weights, LineCalibration(*part.calibration))
+    if part is None:
+        return UNFITTED
+    own = part.lone
+    lone = None if own is None else LoneCalibration(own.by_one, own.by_both, own.sure_from)
+    return Weights(*part.weights, LineCalibration(*part.calibration), lone)
 
 
 def settle_rule(settings: Settings) -> SettleRule:

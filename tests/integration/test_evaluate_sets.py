@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ import pytest
 
 from worker.errors import UsageError
 from worker.reading import Reader, ReadingSettings
-from worker.recognition.decision import Thresholds
+from worker.recognition.decision import OTHER, Thresholds
 from worker.training.evaluation import figures_of, measure
 from worker.training.specimens import Bench, TruthKind, open_set
 from worker.vision.decoding import Limits
@@ -125,6 +126,39 @@ def test_tiles_go_straight_to_the_classifier_or_through_the_vision_wing(tmp_path
         assert specimens.way == expected
         measured = measure(specimens, bench, io.StringIO())
         assert [each.is_right for each in measured] == [True, True]
+
+
+class _Unsure:
+    """Takes every tile for a 1, and one time in five for no digit."""
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        logits = np.full((len(tiles), 13), -20.0, np.float32)
+        logits[:, [1, OTHER]] = np.log([0.8, 0.2])
+        return logits
+
+
+class _Listens:
+    """A transcriber that counts the strips it is shown, and hears a 1 in each."""
+
+    def __init__(self) -> None:
+        self.strips = 0
+
+    def frames(self, strips: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float64]]:
+        self.strips += len(strips)
+        rows = np.full((12, 11), -6.0)
+        rows[:, 10], rows[5:7, 1], rows[5:7, 10] = -0.1, -0.1, -6.0
+        return [rows] * len(strips)
+
+
+def test_tiles_are_read_by_both_networks_as_lone_signs_are(tmp_path: Path, bench: Bench) -> None:
+    tiles = np.zeros((1, 28, 28), np.uint8)
+    tiles[0, 4:24, 13:15] = 255
+    path = tmp_path / "digits.npz"
+    np.savez(path, x_test=tiles, y_test=np.array([1], np.uint8))
+    listens = _Listens()
+    both = replace(bench, classifier=_Unsure(), transcriber=listens)
+    (each,) = measure(open_set(path, None, LIMITS), both, io.StringIO())
+    assert (each.guess, listens.strips) == (1, 1)
 
 
 def test_characters_are_outliers_by_alphabet(tmp_path: Path, bench: Bench) -> None:

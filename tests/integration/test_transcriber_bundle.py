@@ -11,14 +11,17 @@ import cv2
 import numpy as np
 import pytest
 
+from worker.assembly import weights_of
 from worker.errors import ModelError
 from worker.recognition.bundle import Bundle, add_litert_form, add_transcriber, write_bundle
 from worker.recognition.classifier import Classifier
 from worker.recognition.decision import Thresholds
 from worker.recognition.frames import FRAME_LABELS, FRAME_PX
+from worker.recognition.opinions import LoneCalibration
 from worker.recognition.recognizer import Knowledge
 from worker.training.datasets import Examples
 from worker.training.line_strips import WrittenLine
+from worker.training.recipe import weigh
 from worker.training.second_opinion import draw_pages, fit_opinion
 from worker.training.transcription import exact_share, train_transcriber
 from worker.training.written_lines import LineWriter
@@ -181,3 +184,17 @@ def test_weights_are_fitted_on_pages_and_say_so(bundle: Bundle) -> None:
     assert 0 < found.weights.transcriber <= 1
     assert 0.5 <= found.accept <= 1
     assert found.why.startswith("4 held-out pages")
+
+
+def test_weighing_puts_what_lone_digits_are_worth_into_the_card(bundle: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "weighed"
+    shutil.copytree(bundle.path, folder)
+    weighed = weigh(Bundle.open(folder), _examples(), 1, 2, 12)
+    part = weighed.card.transcriber
+    assert part is not None
+    assert part.lone is not None
+    assert part.lone.sure_from == weighed.card.thresholds.accept
+    assert part.lone.chosen_on.startswith("12 held-out pages")
+    assert Bundle.open(folder).card == weighed.card
+    known = weights_of(weighed.card)
+    assert known.lone == LoneCalibration(part.lone.by_one, part.lone.by_both, part.lone.sure_from)

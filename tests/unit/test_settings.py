@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from worker.assembly import thresholds_of
+from worker.assembly import thresholds_of, weights_of
 from worker.errors import ConfigurationError
-from worker.recognition.card import Card, ChosenThresholds
+from worker.recognition.card import Card, ChosenThresholds, LonePart, TranscriberPart
 from worker.recognition.decision import Thresholds
+from worker.recognition.opinions import LoneCalibration
 from worker.settings import Settings, load_settings, shipped_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,3 +150,13 @@ def test_the_card_says_what_outliers_count_and_its_thresholds_unless_they_are_co
     assert thresholds_of(Settings(), card) == Thresholds(0.98, 0.4, outlier_weight=0.125)
     own = thresholds_of(Settings(accept_threshold=0.9, digit_threshold=0.6), card)
     assert own == Thresholds(0.9, 0.6, outlier_weight=0.125)
+
+
+def test_a_configured_threshold_goes_for_lines_and_lone_digits_too() -> None:
+    lone = LonePart(by_one=(0, 1), by_both=(0, 1, 1), sure_from=0.98, accept=0.95, chosen_on="pages")
+    part = TranscriberPart(sha256="0" * 64, answers=[[0.0]], accept=0.9, lone=lone)
+    card = Card(name="m", sha256="0" * 64, input_shape=(28, 28, 1), outputs="logits", transcriber=part)
+    chosen, own = thresholds_of(Settings(), card), thresholds_of(Settings(accept_threshold=0.8), card)
+    assert (chosen.line, chosen.lone) == (0.9, 0.95)
+    assert (own.accept, own.line, own.lone) == (0.8, 0.0, 0.0)
+    assert weights_of(card).lone == LoneCalibration((0, 1), (0, 1, 1), 0.98)

@@ -114,14 +114,30 @@ class LiteRtForm(_Part):
     largest_difference: Annotated[float, Field(ge=0, le=LARGEST_DIFFERENCE)]
 
 
+class LonePart(_Part):
+    """What to make of a digit that stands alone, in a bundle of two networks (`opinions.LoneCalibration`).
+
+    `by_one` says how likely it is right where the classifier was sure, with at least the confidence `sure_from`,
+    and `by_both` where the transcriber looked at it, too; from the probability `accept` on it is accepted;
+    `chosen_on` says why these.
+    """
+
+    by_one: tuple[Constant, Coefficient]
+    by_both: tuple[Constant, Coefficient, Coefficient]
+    sure_from: Annotated[float, Field(ge=0, le=1)]
+    accept: Annotated[float, Field(ge=0, le=1)]
+    chosen_on: str
+
+
 class TranscriberPart(_Part):
     """The second network of a bundle, which reads lines of digits; transcriber.keras and its LiteRT form.
 
     `answers` is its self-test: what it says of known windows, (n, 11), the mean logits of the ten digits and of
     none, `tolerance` how far an engine may be off, relative where they are larger than 1. `weights` say how much
     the classifier's log-probabilities count, its own, and the classifier's on parts that were cut out, where both
-    speak of a line, and `calibration` how likely the line is right, given both (`numbers.LineCalibration`); from
-    the probability `accept` on a line of several digits is accepted; `chosen_on` says why these.
+    speak of a line, and `calibration` how likely the line is right, given both (`opinions.LineCalibration`); from
+    the probability `accept` on a line of several digits is accepted; `chosen_on` says why these. `lone` is for
+    digits that stand alone: where it is None, they are as sure as the classifier is, or as both together are.
     """
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -131,6 +147,7 @@ class TranscriberPart(_Part):
     calibration: tuple[Constant, Coefficient, Coefficient] = (0.0, 1.0, 0.0)
     accept: Annotated[float, Field(ge=0, le=1)] = 0.0
     chosen_on: str = "default, not chosen for this network"
+    lone: LonePart | None = None
     litert: LiteRtForm | None = None
     training: TrainingRun | None = None
 

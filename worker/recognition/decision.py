@@ -25,7 +25,9 @@ class Thresholds:
     `accept`: the least confidence with which a digit is accepted. `digit`: the least probability of
     being a digit with which a mark counts as one. `line`: the least probability that all of a line of
     several digits is right with which it is accepted as a whole, where two networks read it: one mistake
-    spoils a number; where it is 0, such a line is accepted digit by digit. `outlier_weight`: what the odds
+    spoils a number; where it is 0, such a line is accepted digit by digit. `lone`: the least probability of
+    being right with which a digit that stands alone is accepted, where it was calibrated for that; where it is 0,
+    `accept`. `outlier_weight`: what the odds
     of being no digit count: the odds of a mark to be none in service, over those among the tiles that the
     temperature was fitted on. All in [0, 1].
     """
@@ -33,7 +35,13 @@ class Thresholds:
     accept: float
     digit: float
     line: float = 0.0
+    lone: float = 0.0
     outlier_weight: float = 1.0
+
+    @property
+    def of_lone(self) -> float:
+        """The least confidence with which a digit that stands alone is accepted."""
+        return self.lone or self.accept
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,8 @@ class Sign:
 
     `chosen` is the digit that it is read as; None where it is left out as no digit. `held` is what else
     the probability that it is right depends on, in [0, 1]: that a digit begins and ends where this one
-    does, or that the line is right. `is_of_line` where it was calibrated for the line as a whole.
+    does, or that the line is right. `is_of_line` where it was calibrated for the line as a whole; `is_lone`
+    where it was calibrated for a sign that is all that its line holds.
     """
 
     probabilities: npt.NDArray[np.float64]
@@ -108,6 +117,7 @@ class Sign:
     chosen: int | None
     held: float = 1.0
     is_of_line: bool = False
+    is_lone: bool = False
 
     @property
     def confidence(self) -> float:
@@ -133,19 +143,6 @@ class Sign:
         if len(self.probabilities) <= SEVERAL or height == 0 or self.box.height < FULL_SIZE * height:
             return self.holds_digits
         return self.holds_digits + float(self.probabilities[FRAGMENT])
-
-
-def decide(
-    logits: npt.NDArray[np.float32], boxes: Sequence[Box], temperature: float, thresholds: Thresholds
-) -> Verdict:
-    """The verdict on a line of marks as they are: `boxes` from the left, and their `logits` (n, labels)."""
-    if len(boxes) == 0:
-        return judge([], thresholds)
-    signs = []
-    for row, box in zip(calibrate(logits, temperature), boxes, strict=True):
-        is_digit = float(row[:DIGITS].sum()) >= thresholds.digit
-        signs.append(Sign(row, box, int(np.argmax(row[:DIGITS])) if is_digit else None))
-    return judge([signs], thresholds)
 
 
 def judge(lines: Sequence[Sequence[Sign]], thresholds: Thresholds) -> Verdict:
@@ -214,8 +211,9 @@ def _reading(sign: Sign, digit: int, thresholds: Thresholds, none_missing: float
     given_digit = digits / total if total > 0 else np.full(DIGITS, 1 / DIGITS)
     # A line's own calibration knows already how often its marks are no digits; and where one was judged to be
     # none, that such marks are rare speaks no longer.
-    is_as_seen = sign.is_of_line or sign.chosen is None
+    is_as_seen = sign.is_of_line or sign.is_lone or sign.chosen is None
     weight = 1.0 if is_as_seen else thresholds.outlier_weight
     confidence = float(confidence_in(digits, weight)[digit]) * sign.held
-    is_accepted = confidence * none_missing >= thresholds.accept
+    least = thresholds.of_lone if sign.is_lone else thresholds.accept
+    is_accepted = confidence * none_missing >= least
     return Reading(digit, confidence, is_accepted, tuple(float(p) for p in given_digit), sign.box)

@@ -114,6 +114,13 @@ def ctc_log_likelihood(log_probabilities: Floats, digits: Sequence[int]) -> floa
     return min(0.0, total + math.log(end)) if end > 0.0 else -np.inf
 
 
+def shares_of(log_probabilities: Floats) -> Floats:
+    """The probability (10,) of each digit that the frames spell it, given that they spell just one, whichever."""
+    spelled = np.array([ctc_log_likelihood(log_probabilities, [digit]) for digit in range(BLANK)])
+    likely = np.exp(np.maximum(spelled, LOWEST) - max(LOWEST, float(spelled.max())))
+    return np.asarray(likely / likely.sum())
+
+
 def peaks(frames: Frames) -> list[Peak]:
     """The digits that the likeliest frames spell, from the left."""
     found: list[Peak] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,12 +17,12 @@ import numpy.typing as npt
 from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
 from worker.recognition.frames import BLANK, Frames, ctc_log_likelihood, evidence, peaks
 from worker.recognition.lattice import NEVER, Edge, Path, best_paths, posteriors
+from worker.recognition.opinions import LEAST_DOUBT, UNFITTED, Calibrate, Weights
 from worker.vision.candidates import Candidate, Ladder, are_close
 from worker.vision.layout import usual_height
 from worker.vision.page import Box
 
 Floats = npt.NDArray[np.float64]
-Calibrate = Callable[[float, float], float]  # what `LineCalibration` is called with, and gives
 
 SURE = 0.9  # a mark that is this surely one digit is neither cut nor joined
 MAYBE_SEVERAL = 0.03
@@ -42,55 +42,11 @@ TURN_GAIN = 0.2  # of legibility: a page is not turned for less
 TURNED_STORM = 0.4  # of legibility: nor a page of many marks that then has less
 PLAIN_STORM = 0.15  # of a sample of marks: where fewer surely are digits, the rest is not looked at
 SURE, EITHER_WAY = 0.9, 0.5  # a digit so likely, and the share of them at which the way up is in doubt
+FEW = 5  # marks of which one that is a digit either way, or a letter, decides how they lie
 TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
 NEVER_SURER = 1e-4  # where two opinions meet, neither counts as more certain than that
 SAME_PLACE = 0.5  # of the joint width of two candidates: what shares so much is one place
 READINGS = 8  # kept of a line, the best first
-LEAST_DOUBT = 1e-6  # about a whole line
-LEAST_CTC = -20.0  # what the transcriber finds less likely than that, it rules out
-MOST_ODDS = 14.0  # about 1 in 10^6: as little doubt as above
-
-
-@dataclass(frozen=True, slots=True)
-class LineCalibration:
-    """How likely a line is right as a whole, given both opinions: a logistic model (as Platt, 1999).
-
-    `reading` weighs the log-odds of the product of its digits' probabilities, `ctc` the log-likelihood of that text
-    by the transcriber alone. The second sees what the first cannot: a digit for which no candidate had a place.
-    """
-
-    constant: float = 0.0
-    reading: float = 1.0
-    ctc: float = 0.0
-
-    def as_tuple(self) -> tuple[float, float, float]:
-        """The three numbers, as a card keeps them."""
-        return self.constant, self.reading, self.ctc
-
-    def __call__(self, product: float, ctc: float) -> float:
-        """The probability, in (0, 1), that a line is right whose digits have this product, by a log-likelihood."""
-        product = min(1 - LEAST_DOUBT, max(LEAST_DOUBT, product))
-        odds = (
-            self.constant + self.reading * math.log(product / (1 - product)) + self.ctc * max(LEAST_CTC, ctc)
-        )
-        return 1 / (1 + math.exp(-min(MOST_ODDS, max(-MOST_ODDS, odds))))
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """How much the log-probabilities of the classifier and of the transcriber count where both speak of a line.
-
-    They look at the same ink: less than two independent witnesses would. What the classifier says of a part cut
-    out of a mark counts `cut`: it was drawn by scissors, not by a hand. `calibration` says what to make of both.
-    """
-
-    classifier: float = 0.7
-    transcriber: float = 0.7
-    cut: float = 0.4
-    calibration: Calibrate = LineCalibration()
-
-
-UNFITTED = Weights()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +74,27 @@ class Hypothesis:
         found = calibration(product, ctc_log_likelihood(self.frames.log_probabilities, digits))
         exponent = math.log(found) / math.log(product)
         return [
-            sign if sign.chosen is None else _reweighed(sign, sign.chosen, ceiling, exponent)
+            sign
+            if sign.chosen is None
+            else replace(
+                held_at(sign, sign.chosen, min(ceiling, max(LEAST_DOUBT, sign.confidence)) ** exponent),
+                is_of_line=True,
+            )
             for sign in self.signs
         ]
 
 
-def _reweighed(sign: Sign, digit: int, ceiling: float, exponent: float) -> Sign:
-    """The same sign with its confidence to the power of `exponent`.
+def held_at(sign: Sign, digit: int, confidence: float) -> Sign:
+    """The same sign, its confidence in `digit` being just `confidence`.
 
     A doubt about the line says nothing about which other digit this might be: the row stays as it is.
     Confidence goes to the row, at the cost of all others alike.
     """
-    before = min(ceiling, max(LEAST_DOUBT, sign.confidence))
-    after = before**exponent
     row = sign.probabilities
-    if after > row[digit]:
-        row = row * ((1 - after) / (1 - float(row[digit])))
-        row[digit] = after
-    return replace(sign, probabilities=row, held=after / float(row[digit]), is_of_line=True)
+    if confidence > row[digit]:
+        row = row * ((1 - confidence) / (1 - float(row[digit])))
+        row[digit] = confidence
+    return replace(sign, probabilities=row, held=confidence / float(row[digit]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +130,11 @@ def is_poor(probabilities: Floats) -> bool:
 def may_lie_either_way(before: Floats) -> bool:
     """Whether a page that reads better after a turn had, as it came, so many sure digits that it may lie right.
 
-    Beside a few digits, a letter or a sign of money that is a digit when upside down is enough to turn them.
+    Beside a few digits, a letter or a sign of money that is a digit when upside down is enough to turn them: among
+    so few one sure digit is enough for a doubt.
     """
     sure = np.delete(before[:, :DIGITS], 1, axis=1).max(axis=1) >= SURE
-    return float(sure.mean()) >= EITHER_WAY
+    return bool(sure.any()) if len(sure) < FEW else float(sure.mean()) >= EITHER_WAY
 
 
 def reads_turned(before: float, after: Floats) -> bool:

@@ -21,17 +21,16 @@ from worker.recognition.decision import (
     confidence_in,
     judge,
 )
-from worker.recognition.frames import Frames
+from worker.recognition.frames import Frames, shares_of
 from worker.recognition.numbers import (
     MAYBE_SEVERAL,
     PLAIN_STORM,
-    UNFITTED,
     Doubt,
     Hypothesis,
-    Weights,
     doubt_of,
     everything,
     find_doubt,
+    held_at,
     is_poor,
     is_storm,
     legibility,
@@ -41,6 +40,7 @@ from worker.recognition.numbers import (
     search,
     weathered,
 )
+from worker.recognition.opinions import UNFITTED, Weights
 from worker.recognition.punctuation import without_punctuation
 from worker.recognition.transcriber import LineTranscriber
 from worker.vision.candidates import Ladder, climb
@@ -114,12 +114,14 @@ def recognize(
 ) -> list[Verdict]:
     """One verdict for each of `sheets`, in their order; `spread` maps a function over items, as `map` does.
 
-    Signs that stand alone are the classifier's; of lines of several the `transcriber`, where there is one,
-    gives a second opinion.
+    Signs that stand alone are the classifier's where it is sure; of others and of lines of several the
+    `transcriber`, where there is one, gives a second opinion.
 
     `expected` says for each sheet what it shall hold, where that is known: among readings that are about
     as likely it prefers what fits. Whether the best one fits after all is not judged here.
     """
+    if transcriber is None:  # how sure lone digits are was fitted where both may speak
+        knowledge = replace(knowledge, weights=replace(knowledge.weights, lone=None))
     sheets, firsts, doubtful = _upright(sheets, classifier, knowledge, spread)
     signs: list[list[list[Sign]]] = []
     looks: list[_Look] = []
@@ -133,9 +135,11 @@ def recognize(
             continue
         for n, (line, own) in enumerate(zip(sheet.lines, rows, strict=True)):
             doubt = find_doubt([tile.box for tile in line.tiles], own)
-            hears = transcriber is not None and _is_for_transcriber(line, own, knowledge.thresholds)
+            hears = transcriber is not None and _is_for_transcriber(line, own, knowledge)
             if doubt or hears:
                 looks.append(_Look(s, n, line, own, doubt, hears))
+            elif len(own) == 1:
+                signs[s][n] = [_alone(signs[s][n][0], own[0], None, knowledge)]
     eyes = _Eyes(classifier, transcriber, knowledge, spread)
     for look, readings in zip(looks, _second_look(looks, sheets, eyes), strict=True):
         signs[look.sheet][look.line] = _settled(look, readings[0], knowledge)
@@ -182,7 +186,7 @@ def _heard(looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes) -> list
     ]
 
 
-def _is_for_transcriber(line: Line, rows: Floats, thresholds: Thresholds) -> bool:
+def _is_for_transcriber(line: Line, rows: Floats, knowledge: Knowledge) -> bool:
     """Whether a second opinion on a line is worth its cost: it has several signs, or one that leaves a doubt.
 
     A lone narrow sign that is hardly a digit stays what it is: among digits it might have passed for one.
@@ -192,26 +196,52 @@ def _is_for_transcriber(line: Line, rows: Floats, thresholds: Thresholds) -> boo
     box = line.tiles[0].box
     if len(rows) > 1 or float(rows[0, SEVERAL]) > MAYBE_SEVERAL or box.width > WIDE * box.height:
         return True
-    digits = rows[0, :DIGITS]
+    digits, thresholds, opinion = rows[0, :DIGITS], knowledge.thresholds, knowledge.weights.lone
     best = float(confidence_in(digits, thresholds.outlier_weight).max())
-    return float(digits.sum()) >= thresholds.digit and best < thresholds.accept
+    sure_from = thresholds.accept if opinion is None else opinion.sure_from
+    return float(digits.sum()) >= thresholds.digit and best < sure_from
 
 
-def _settled(look: _Look, chosen: Hypothesis, knowledge: Knowledge) -> list[Sign]:
-    """The signs of a line as it is read after all.
-
-    A lone sign is as likely no digit as the classifier says, however digit-like the transcriber finds it: that
-    learned from lines, where nearly everything is a digit. Which digit it is, both may say.
-    """
+def _settled(
+    look: _Look, chosen: Hypothesis, knowledge: Knowledge, *, is_asked_for: bool = False
+) -> list[Sign]:
+    """The signs of a line as it is read after all; just this reading where it `is_asked_for`."""
     signs = chosen.signs
-    if len(signs) != 1 or signs[0].box != look.marks.tiles[0].box or len(look.rows) != 1:
-        own = chosen.calibrated(knowledge.weights.calibration)
-        boxes = [tile.box for tile in look.marks.tiles]
-        return doubted(own, contradicted(own, boxes, look.rows, knowledge.thresholds))
-    row, fused = look.rows[0], signs[0].probabilities
-    is_digit = float(row[:DIGITS].sum())
-    among = fused[:DIGITS] / max(float(fused[:DIGITS].sum()), 1e-12)
-    return [replace(signs[0], probabilities=np.concatenate([is_digit * among, row[DIGITS:]]))]
+    if len(signs) == 1 and len(look.rows) == 1 and signs[0].box == look.marks.tiles[0].box:
+        return [_alone(signs[0], look.rows[0], chosen.frames, knowledge, is_asked_for=is_asked_for)]
+    own = chosen.calibrated(knowledge.weights.calibration)
+    boxes = [tile.box for tile in look.marks.tiles]
+    return doubted(own, contradicted(own, boxes, look.rows, knowledge.thresholds))
+
+
+def _alone(
+    sign: Sign, row: Floats, frames: Frames | None, knowledge: Knowledge, *, is_asked_for: bool = False
+) -> Sign:
+    """A lone sign of which the classifier says `row`, and the transcriber `frames`, where it looked at it, too.
+
+    It is as likely no digit as the classifier says, however digit-like the transcriber finds it: that learned from
+    lines, where nearly everything is a digit. Which digit it is, both may say, unless its own `is_asked_for`.
+    """
+    opinion, digit = knowledge.weights.lone, sign.chosen
+    as_read = replace(sign, probabilities=_as_likely_a_digit(row, sign.probabilities[:DIGITS]))
+    if opinion is None or digit is None:
+        return as_read
+    own = confidence_in(row[:DIGITS], knowledge.thresholds.outlier_weight).tolist()
+    if frames is None:
+        if own[digit] < opinion.sure_from:
+            return as_read
+        return replace(held_at(as_read, digit, opinion.once(own[digit])), is_lone=True)
+    shares = shares_of(frames.log_probabilities).tolist()
+    chances = np.array([opinion.twice(*both) for both in zip(own, shares, strict=True)])
+    digit = digit if is_asked_for else int(np.argmax(chances))
+    lone = replace(sign, probabilities=_as_likely_a_digit(row, chances), chosen=digit, is_lone=True)
+    return held_at(lone, digit, float(chances[digit]))
+
+
+def _as_likely_a_digit(row: Floats, digits: Floats) -> Floats:
+    """Probabilities of all labels: of being a digit as in `row`, and among the ten as `digits` are to each other."""
+    among = digits / max(float(digits.sum()), 1e-12)
+    return np.concatenate([float(row[:DIGITS].sum()) * among, row[DIGITS:]])
 
 
 def _strip(look: _Look, sheet: Sheet) -> tuple[Band, npt.NDArray[np.float32]]:
@@ -265,7 +295,7 @@ def _fit(
             continue
         for n, (line, own) in enumerate(zip(sheet.lines, _by_lines(sheet, firsts[s]), strict=True)):
             everywhere = everything([tile.box for tile in line.tiles], own)
-            hears = eyes.transcriber is not None and _is_for_transcriber(line, own, eyes.knowledge.thresholds)
+            hears = eyes.transcriber is not None and _is_for_transcriber(line, own, eyes.knowledge)
             looks.append(_Look(s, n, line, own, everywhere, hears))
     readings = _second_look(looks, sheets, eyes)
     for s in sorted({look.sheet for look in looks}):
@@ -276,7 +306,7 @@ def _fit(
         if choice is not None:
             own_looks = [look for look in looks if look.sheet == s]
             fitting = [
-                _settled(look, found[place], eyes.knowledge)
+                _settled(look, found[place], eyes.knowledge, is_asked_for=True)
                 for look, found, place in zip(own_looks, own_readings, choice, strict=True)
             ]
             signs[s] = _looked_over(fitting, sheets[s])

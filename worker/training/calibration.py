@@ -63,8 +63,7 @@ def fit(
     probabilities = calibrate(logits, temperature)
     is_outlier = labels >= DIGITS
     share = float(is_outlier.mean())
-    weight = min(1.0, _odds(OUTLIERS_IN_SERVICE) / _odds(share)) if 0 < share < 1 else 1.0
-    weight = max(0.0001, round(weight, 4))
+    weight = outlier_weight(share)
     confidence = confidence_in(probabilities[:, :DIGITS], weight).max(axis=1)
     is_digit = probabilities[:, :DIGITS].sum(axis=1) >= DIGIT_THRESHOLD
     right = probabilities[:, :DIGITS].argmax(axis=1) == labels
@@ -84,6 +83,12 @@ def fit(
         accepted_wrong=wrong,
         accepted_outliers=float(accepted[is_outlier].mean()) if is_outlier.any() else 0.0,
     )
+
+
+def outlier_weight(share: float) -> float:
+    """How often each outlier counts where `share` in [0, 1] of all are such, so that they count as in service."""
+    weight = min(1.0, _odds(OUTLIERS_IN_SERVICE) / _odds(share)) if 0 < share < 1 else 1.0
+    return max(0.0001, round(weight, 4))
 
 
 def _odds(share: float) -> float:

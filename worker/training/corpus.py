@@ -23,6 +23,7 @@ from worker.vision.normalization import normalize
 Float = npt.NDArray[np.float32]
 Tiles = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint8]
+Grey = npt.NDArray[np.uint8]
 Rng = np.random.Generator
 
 OTHER, FRAGMENT, SEVERAL = 10, 11, 12
@@ -95,6 +96,34 @@ class Corpus:
                 labels[count] = label
                 count += 1
         return tiles, labels
+
+    def page(self, rng: Rng) -> tuple[Grey, int]:
+        """A page, uint8 (h, w), with one sign on it, and its label: digits plain and damaged, and outliers."""
+        kind = rng.random()
+        if kind < 0.25:
+            return self._plain_page(rng)
+        if kind < 0.55:
+            ink, label = self._large(rng)
+        elif kind < 0.85:
+            label = int(rng.integers(10))
+            ink = draw_digit(label, rng)
+        elif kind < 0.93:
+            ink, label = draw_non_digit(rng), OTHER
+        elif kind < 0.965:
+            ink, label = draw_fragment(rng), FRAGMENT
+        else:
+            ink, label = draw_several(rng), SEVERAL
+        return lay_on_page(ink, rng, self._damage), label
+
+    def _plain_page(self, rng: Rng) -> tuple[Grey, int]:
+        """An MNIST digit as it is, dark on light, with some room around it, at its own size or enlarged."""
+        ink, label = self._pick(rng)
+        grey = 255 - np.pad(np.rint(ink * 255).astype(np.uint8), int(rng.integers(20)))
+        if rng.random() < 0.5:
+            scale = rng.uniform(1, 6)
+            method = cv2.INTER_CUBIC if rng.random() < 0.5 else cv2.INTER_NEAREST
+            grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=method), np.uint8)
+        return grey, label
 
     # --- digits ---------------------------------------------------------------------------------
 

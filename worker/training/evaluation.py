@@ -255,7 +255,7 @@ def evaluate(
                 "name": model.card.name,
                 "sha256": model.card.sha256,
                 "temperature": model.card.temperature,
-                "accept": thresholds.accept,
+                "accept": thresholds.of_lone,
                 "digit": thresholds.digit,
                 "outlier_weight": thresholds.outlier_weight,
             },

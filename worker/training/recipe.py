@@ -20,6 +20,7 @@ from worker.training.architectures import cost
 from worker.training.calibration import fit
 from worker.training.corpus import BLOCK, LABELS, Recipe, draw_blocks
 from worker.training.datasets import Examples, load_mnist, split_validation
+from worker.training.lone_digits import draw_lone_pages, fit_lone_part
 from worker.training.second_opinion import draw_pages, fit_opinion
 from worker.training.trainer import PlainTiles, Summary, train
 from worker.training.transcription import train_transcriber, write_lines
@@ -31,6 +32,7 @@ HARD_TILES = 40_000  # held out, for calibration
 BATCH_TILES = 128
 HELD_OUT_LINES = 8_000
 PAGES_OF_NUMBERS = 1_200  # held out, to weigh the two networks by
+LONE_PAGES = 16_000  # held out, with one sign each: one in fifteen is looked at by both networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +126,16 @@ def train_lines(
         epochs=round(sum(one.lines * one.epochs for one in rounds) / lines, 2),
         duration_s=round(duration_s, 1),
     )
-    bundle = weigh(add_transcriber(folder, model, run), held_out, seed, min(PAGES_OF_NUMBERS, lines))
+    bundle = add_transcriber(folder, model, run)
+    bundle = weigh(bundle, held_out, seed, min(PAGES_OF_NUMBERS, lines), min(LONE_PAGES, lines))
     found = cost(model)
     part = bundle.card.transcriber
     assert part is not None  # noqa: S101 - it was added
     return LineSummary(bundle, found.parameters, found.multiply_adds, duration_s, part.chosen_on)
 
 
-def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int) -> Bundle:
-    """Fit how much the two networks of a bundle count on lines, and put it into its card."""
+def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int, lone_pages: int) -> Bundle:
+    """Fit how much the two networks of a bundle count on lines and on lone digits, and put it into its card."""
     part = bundle.card.transcriber
     model = Classifier.load(bundle)
     if part is None or model.transcriber is None:
@@ -143,6 +146,12 @@ def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int) -> Bundle:
     known = Knowledge(NormalizerSettings(), card.temperature, thresholds)
     drawn = draw_pages(held_out, seed + 4, pages)
     found = fit_opinion(drawn, model, model.transcriber, known)
+    alone = fit_lone_part(
+        draw_lone_pages(held_out, seed + 5, lone_pages),
+        model,
+        model.transcriber,
+        replace(known, weights=replace(found.weights, calibration=found.calibration)),
+    )
     chosen = (found.weights.classifier, found.weights.transcriber, found.weights.cut)
     chosen_part = part.model_copy(
         update={
@@ -150,10 +159,11 @@ def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int) -> Bundle:
             "calibration": found.calibration.as_tuple(),
             "accept": found.accept,
             "chosen_on": found.why,
+            "lone": alone,
         }
     )
     write_card(bundle.path, card.model_copy(update={"transcriber": chosen_part}))
-    print(f"weights {chosen}: {found.why}", file=sys.stderr)
+    print(f"weights {chosen}: {found.why}\nlone digits: {alone.chosen_on}", file=sys.stderr)
     return Bundle.open(bundle.path)
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.recognition.decision import Verdict
-from worker.recognition.numbers import LEAST_CTC, LEAST_DOUBT, LineCalibration, Weights
+from worker.recognition.opinions import LEAST_CTC, LEAST_DOUBT, LineCalibration, Weights
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
 from worker.recognition.transcriber import LineTranscriber
 from worker.training.calibration import lowest_threshold
 from worker.training.datasets import Examples
+from worker.training.logistic import fit_sober
 from worker.training.written_lines import LineWriter, WrittenPage
 from worker.vision.page import Page
 from worker.vision.sheet import sheet_of
@@ -25,9 +26,7 @@ RATIOS = tuple(itertools.product((0.3, 0.5, 0.7, 1.0), (0.1, 0.2, 0.3, 0.45)))
 SCALES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)  # of all three together: how much confidence the sum deserves
 BATCH_PAGES = 64
 MAX_ACCEPTED_WRONG = 0.02  # of the pages that are accepted
-# Of the prior on the coefficients of a line's calibration: that the product of its digits is right as it is.
-PRECISION, PRECISION_OF_CONSTANT = 1.0, 0.01
-UNFITTED_LINE = np.array(LineCalibration().as_tuple())
+UNFITTED_LINE = np.array(LineCalibration().as_tuple())  # that the product of its digits is right as it is
 SUREST = 1e-4  # no confidence counts as nearer to 0 or 1
 
 
@@ -114,48 +113,12 @@ def fit_opinion(
 def fit_line_calibration(evidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> LineCalibration:
     """The logistic model of the greatest penalised likelihood; `evidence` (n, 2) is what `LineCalibration` is given.
 
-    Rounded as the card keeps it. More evidence never makes a line less likely: a coefficient that would be
-    negative is left out, and the rest fitted without it.
+    Rounded as the card keeps it.
     """
     product = np.clip(evidence[:, 0], LEAST_DOUBT, 1 - LEAST_DOUBT)
     ctc = np.maximum(evidence[:, 1], LEAST_CTC)
     rows = np.stack([np.ones(len(product)), np.log(product / (1 - product)), ctc], axis=1)
-    used = [0, 1, 2]
-    while True:
-        found = _logistic(rows[:, used], right, UNFITTED_LINE[used])
-        worst = min(range(1, len(used)), key=lambda place: found[place], default=0)
-        if worst == 0 or found[worst] >= 0:
-            break
-        del used[worst]
-    coefficients = np.zeros(3)
-    coefficients[used] = found
-    return LineCalibration(*(round(float(value), 3) for value in coefficients))
-
-
-def _logistic(
-    rows: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], start: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Coefficients by Newton's method, each step halved until it helps, with a Gaussian prior about `start`."""
-    precision = np.diag([PRECISION_OF_CONSTANT] + [PRECISION] * (len(start) - 1))
-
-    def loss(coefficients: npt.NDArray[np.float64]) -> float:
-        odds = rows @ coefficients
-        off = coefficients - start
-        return float(np.logaddexp(0, odds).sum() - odds[right].sum() + off @ precision @ off / 2)
-
-    found = start.copy()
-    for _ in range(100):
-        chance = 1 / (1 + np.exp(-np.clip(rows @ found, -50, 50)))
-        gradient = rows.T @ (chance - right) + precision @ (found - start)
-        hessian = (rows * (chance * (1 - chance))[:, None]).T @ rows + precision
-        step = np.linalg.solve(hessian, gradient)
-        size = 1.0
-        while size > 1e-6 and loss(found - size * step) > loss(found):
-            size /= 2
-        if size <= 1e-6 or float(np.abs(size * step).max()) < 1e-7:
-            break
-        found = found - size * step
-    return found
+    return LineCalibration(*fit_sober(rows, right, UNFITTED_LINE).tolist())
 
 
 @dataclass(slots=True)
@@ -189,7 +152,7 @@ def _chances(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """For each page the probability that its text is right, and whether it is.
 
-    A page that is read as a single digit is accepted or not by that digit's own threshold, as in service.
+    A page that is read as a single digit is accepted or not by that digit's own threshold.
     """
     chances, right = [], []
     for verdict, is_right in _verdicts(pages, classifier, transcriber, known):

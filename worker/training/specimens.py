@@ -1,7 +1,7 @@
 """Labelled sets for measuring: pictures with what a person read in them, and how each kind is put to a model.
 
 Three ways lead through the program: `pages`, whole pictures as `predict` reads them; `boxes`, single
-digits cut out by boxes that a person drew; `tiles`, straight into the classifier.
+digits cut out by boxes that a person drew; `tiles`, straight into the networks.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from worker.intake.arrivals import Arrival, IgnoreRules, Walk, arrival_at
 from worker.outcome import Outcome, Status
 from worker.reading import Reader
 from worker.reasons import BadPictureError, UnfinishedError
-from worker.recognition.decision import Reading, Thresholds, Verdict, decide
-from worker.recognition.numbers import UNFITTED, Weights
+from worker.recognition.decision import Reading, Thresholds, Verdict
+from worker.recognition.opinions import UNFITTED, Weights
 from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
 from worker.recognition.transcriber import LineTranscriber
 from worker.vision.decoding import Limits, decode
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import TILE_PX, Box, Grey, Page
 from worker.vision.segmentation import Writing, find_marks, find_writing
-from worker.vision.sheet import Sheet, arrange
+from worker.vision.sheet import Sheet, arrange, sheet_of_tile
 
 ONE_DIGIT = Expectation(digits=Span(1, 1))
 WAYS = ("pages", "boxes", "tiles")
@@ -169,10 +169,6 @@ class Bench:
     limits: Limits
     transcriber: LineTranscriber | None = None
     weights: Weights = UNFITTED
-
-    def decide(self, boxes: Sequence[Box], logits: npt.NDArray[np.float32]) -> Answer:
-        """The answer to the marks of one picture, whose logits (n, labels) are known."""
-        return _answer_of(decide(logits, boxes, self.temperature, self.thresholds))
 
     def recognize(self, sheets: Sequence[Sheet], expected: Expectation | None = None) -> list[Answer]:
         """The answers to pages whose marks are known; `expected` is what is known of each of them."""
@@ -314,7 +310,7 @@ class PageSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TileSet:
-    """Finished tiles, uint8 (n, 28, 28) with ink bright on 0, straight into the classifier."""
+    """Finished tiles, uint8 (n, 28, 28) with ink bright on 0, as they are: read as lone signs, not normalised again."""
 
     specimens: Sequence[Specimen]
     pixels: npt.NDArray[np.uint8]
@@ -322,9 +318,8 @@ class TileSet:
     way: str = "tiles"
 
     def read(self, bench: Bench, start: int, stop: int) -> list[Answer]:
-        """Classify so many tiles at once."""
-        whole = [Box(0, 0, TILE_PX, TILE_PX)]
-        return [bench.decide(whole, own[None]) for own in bench.classifier.logits(self._tiles(start, stop))]
+        """Read so many tiles at once."""
+        return bench.recognize([sheet_of_tile(tile) for tile in self._tiles(start, stop)])
 
     def view(self, bench: Bench, index: int) -> View:
         """The tile alone."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
+from worker.vision.ink import InkMap
 from worker.vision.layout import lines_of
-from worker.vision.normalization import NormalizerSettings, normalize
-from worker.vision.page import Box, Page, Tile
+from worker.vision.normalization import NormalizerSettings, normalize, tight_box
+from worker.vision.page import TILE_PX, Box, Page, Tile
 from worker.vision.segmentation import Mark, Writing, find_writing
 from worker.vision.strikes import struck_out
-from worker.vision.strips import Field
+from worker.vision.strips import NO_FIELD, Field, field_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +91,22 @@ class Sheet:
 def sheet_of(page: Page, normalizer: NormalizerSettings) -> Sheet:
     """The lines of marks that `page` shows, every mark normalised for the model."""
     return arrange(find_writing(page), normalizer, page.width, page.height)
+
+
+def sheet_of_tile(pixels: npt.NDArray[np.float32]) -> Sheet:
+    """The sheet whose only mark is a tile that somebody else made, float32 (28, 28) in [0, 1], ink bright on 0.
+
+    Nothing is cut or normalised. No mark where there is no ink.
+    """
+    x, y, width, height = tight_box(pixels)
+    if width == 0:
+        return Sheet((), TILE_PX, TILE_PX, NO_FIELD)
+    box = Box(x, y, width, height)
+    mark = Mark(box, np.ascontiguousarray(pixels[y : y + height, x : x + width]))
+    ink_map = InkMap(
+        pixels, np.zeros((1, 1), np.float32), step=1, is_dark=False, noise=0.0, core=float(pixels.max())
+    )
+    return Sheet((Line((mark,), (Tile(pixels, box),)),), TILE_PX, TILE_PX, field_of(ink_map))
 
 
 def arrange(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from worker.reasons import ReasonCode
-from worker.recognition.decision import Sign, Thresholds, Verdict, calibrate, confidence_in, decide, judge
+from worker.recognition.decision import DIGITS, Sign, Thresholds, Verdict, calibrate, confidence_in, judge
 from worker.vision.page import Box
 
 THRESHOLDS = Thresholds(accept=0.95, digit=0.5)
@@ -23,6 +26,17 @@ def _logits(*rows: dict[int, float]) -> npt.NDArray[np.float32]:
         for label, value in values.items():
             row[label] = value
     return logits
+
+
+def decide(
+    logits: npt.NDArray[np.float32], boxes: Sequence[Box], temperature: float, thresholds: Thresholds
+) -> Verdict:
+    """The verdict on a line of marks as they are: `boxes` from the left, and their `logits` (n, labels)."""
+    signs = []
+    for row, box in zip(calibrate(logits, temperature), boxes, strict=True):
+        is_digit = float(row[:DIGITS].sum()) >= thresholds.digit
+        signs.append(Sign(row, box, int(np.argmax(row[:DIGITS])) if is_digit else None))
+    return judge([signs], thresholds)
 
 
 def _decide(*rows: dict[int, float]) -> Verdict:
@@ -139,6 +153,22 @@ def test_a_number_is_accepted_as_a_whole_or_without_its_least_sure_digit() -> No
         verdict = judge([_line(*confidences)], thresholds)
         assert verdict.text == text
         assert verdict.is_read == ("?" not in text)
+
+
+def test_a_lone_digit_that_was_calibrated_as_such_is_accepted_by_a_threshold_of_its_own() -> None:
+    thresholds = Thresholds(accept=0.98, digit=0.5, lone=0.95)
+    (sign,) = _line(0.96, is_of_line=False)
+    assert judge([[sign]], thresholds).text == "?"
+    alone = replace(sign, is_lone=True)
+    assert judge([[alone]], thresholds).text == "7"
+    assert judge([[alone]], Thresholds(accept=0.98, digit=0.5)).text == "?"
+    assert judge([[replace(alone, held=0.98)]], thresholds).text == "?"
+
+
+def test_the_confidence_of_a_calibrated_lone_digit_is_told_as_it_is() -> None:
+    (sign,) = _line(0.9, is_of_line=False)
+    thresholds = Thresholds(accept=0.98, digit=0.5, outlier_weight=0.1)
+    assert judge([[replace(sign, is_lone=True)]], thresholds).confidence == pytest.approx(0.9)
 
 
 def test_a_line_that_one_network_read_is_accepted_digit_by_digit() -> None:

@@ -8,7 +8,16 @@ import math
 import numpy as np
 import pytest
 
-from worker.recognition.frames import BLANK, FRAME_LABELS, LOWEST, Frames, ctc_log_likelihood, evidence, peaks
+from worker.recognition.frames import (
+    BLANK,
+    FRAME_LABELS,
+    LOWEST,
+    Frames,
+    ctc_log_likelihood,
+    evidence,
+    peaks,
+    shares_of,
+)
 from worker.vision.strips import Band
 
 BAND = Band(left=40.0, width=300.0, level=50.0, height=36.0, slope=0.0)
@@ -97,3 +106,17 @@ def test_a_faint_frame_is_no_peak() -> None:
 def test_columns_of_the_page_and_frames_are_each_others_inverse() -> None:
     frames = _frames("-----")
     assert frames.frame_at(frames.x_at(3.25)) == pytest.approx(3.25)
+
+
+def test_the_shares_are_of_the_ten_digits_alone() -> None:
+    rows = _frames("---33---").log_probabilities
+    shares = shares_of(rows)
+    assert shares.sum() == pytest.approx(1.0)
+    assert shares[3] > 0.99
+    texts = np.exp([ctc_log_likelihood(rows, [digit]) for digit in range(10)])
+    assert shares == pytest.approx(texts / texts.sum())
+
+
+@pytest.mark.parametrize("rows", [np.zeros((0, 11)), np.log(np.full((9, 11), 1 / 11))])
+def test_frames_that_say_nothing_give_each_digit_the_same_share(rows: np.ndarray) -> None:
+    assert shares_of(rows) == pytest.approx(np.full(10, 0.1))

@@ -10,13 +10,11 @@ import pytest
 from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
 from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX, Frames, ctc_log_likelihood
 from worker.recognition.numbers import (
-    LEAST_DOUBT,
     READINGS,
     STORM_FROM,
     TURNED_FROM,
     Doubt,
     Hypothesis,
-    LineCalibration,
     doubt_of,
     everything,
     find_doubt,
@@ -27,6 +25,7 @@ from worker.recognition.numbers import (
     search,
     weathered,
 )
+from worker.recognition.opinions import LEAST_DOUBT, LineCalibration
 from worker.vision.candidates import Candidate, Ladder
 from worker.vision.page import Box
 from worker.vision.strips import DIGIT_PX, MARGIN, Band

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from worker.expectation import Expectation
+from worker.pattern import Pattern
 from worker.recognition.decision import FRAGMENT, OTHER, SEVERAL, Thresholds, Verdict
-from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX
+from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX, shares_of
 from worker.recognition.numbers import STORM_FROM
+from worker.recognition.opinions import LoneCalibration, Weights
 from worker.recognition.recognizer import CROWD, SAMPLE, Knowledge, recognize
 from worker.vision.candidates import MAX_CANDIDATES
 from worker.vision.ink import Float
@@ -147,14 +151,15 @@ def test_a_page_that_lies_is_turned_and_its_boxes_are_in_page_pixels(turns: int)
     assert [reading.box for reading in verdict.digits] == expected
 
 
-def test_a_few_digits_and_a_sign_that_is_one_upside_down_go_to_a_person() -> None:
-    """As `98` and a sign of money behind it: two sure digits as it came, three after half a turn."""
-    numbers = _number("007", 60, 100)
-    turned = Mark(numbers[2].box, np.ascontiguousarray(np.rot90(numbers[2].ink, 2)))
-    (verdict,) = _read(_sheet([*numbers[:2], turned]))
+@pytest.mark.parametrize(("text", "upright"), [("007", 2), ("077", 1)])
+def test_a_few_digits_and_a_sign_that_is_one_upside_down_go_to_a_person(text: str, upright: int) -> None:
+    """As `98` and a sign of money behind it, or 0 and two letters: sure digits as it came, more after half a turn."""
+    numbers = _number(text, 60, 100)
+    turned = [Mark(mark.box, np.ascontiguousarray(np.rot90(mark.ink, 2))) for mark in numbers[upright:]]
+    (verdict,) = _read(_sheet([*numbers[:upright], *turned]))
     assert verdict.reason is not None
     assert set(verdict.text) == {"?"}
-    assert [reading.digit for reading in verdict.digits] == [7, 0, 0]
+    assert [reading.digit for reading in verdict.digits] == [int(digit) for digit in text[::-1]]
 
 
 @pytest.mark.parametrize("turns", [1, 3])
@@ -319,6 +324,96 @@ def test_a_lone_sign_in_doubt_gets_a_second_opinion_on_which_digit_it_is() -> No
     (reading,) = verdict.digits
     assert reading.digit == 7
     assert 0.8 < reading.confidence <= 0.9  # that it may be no digit at all is still said
+
+
+LONE = LoneCalibration(by_one=(0.0, 2.0), by_both=(0.0, 0.5, 0.15), sure_from=0.6)
+ALONE = Knowledge(SETTINGS, 1.0, Thresholds(accept=0.98, digit=0.5, lone=0.7), Weights(lone=LONE))
+
+
+def test_a_lone_sign_in_doubt_is_as_sure_as_both_opinions_together_make_it() -> None:
+    for heard, digit, is_read in (("-7-", 7, True), ("-1-", 1, True), ("-3-", 1, False)):
+        (verdict,) = recognize([_sheet(_number("7", 60, 100))], Hesitates(), ALONE, transcriber=Hears(heard))
+        (reading,) = verdict.digits
+        assert reading.digit == digit
+        assert verdict.is_read == is_read, heard
+        rows = Hears(heard).frames([np.zeros((32, 40), np.float32)])[0]
+        own = {1: 0.46, 7: 0.44}[digit]
+        assert reading.confidence == pytest.approx(LONE.twice(own, shares_of(rows)[digit]), abs=0.02)
+        assert max(reading.probabilities) == reading.probabilities[digit]
+
+
+def test_a_lone_sign_of_which_the_classifier_is_sure_is_as_sure_as_such_signs_are() -> None:
+    sheet = _sheet(_number("3", 60, 100))
+    transcriber = Hears("-7-")
+    as_seen = recognize([sheet], KnowsItsTiles(), KNOWLEDGE, transcriber=transcriber)[0]
+    told = recognize([sheet], KnowsItsTiles(), ALONE, transcriber=transcriber)[0]
+    assert transcriber.strips == 0
+    assert told.confidence == pytest.approx(LONE.once(as_seen.confidence), rel=1e-6)
+    assert told.confidence > as_seen.confidence
+    # Without a transcriber nothing is known of how sure lone signs are.
+    assert recognize([sheet], KnowsItsTiles(), ALONE)[0].confidence == as_seen.confidence
+
+
+def test_what_is_asked_of_the_transcriber_does_not_depend_on_what_is_accepted() -> None:
+    strict = replace(ALONE, thresholds=Thresholds(accept=0.9999, digit=0.5))
+    transcriber = Hears("-7-")
+    recognize([_sheet(_number("7", 60, 100))], SuspectsAnOutlier(), strict, transcriber=transcriber)
+    assert transcriber.strips == 0
+
+
+class HesitatesOnSevens(KnowsItsTiles):
+    """Takes a 7 for a 1 nearly as soon; knows the rest, not quite without a doubt whether it is a digit."""
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        logits = super().logits(tiles)
+        is_seven = logits[:, :10].argmax(axis=1) == 7
+        logits[:] = np.where(is_seven[:, None], -12, logits)
+        logits[np.ix_(is_seven, [1, 7])] = np.log([0.46, 0.54])
+        return logits
+
+
+def test_an_expectation_changes_how_sure_no_other_lone_digit_is() -> None:
+    sheet = _sheet([*_number("3", 60, 60), *_number("7", 60, 200)])
+    rule = Expectation(pattern=Pattern("31"))
+    free, fitted = (
+        recognize([sheet], HesitatesOnSevens(), ALONE, expected=[expected], transcriber=Hears("-7-"))[0]
+        for expected in (None, rule)
+    )
+    assert [reading.digit for reading in free.digits] == [3, 7]
+    assert [reading.digit for reading in fitted.digits] == [
+        3,
+        1,
+    ]  # just what was asked for, and how sure that is
+    assert fitted.digits[0] == free.digits[0]
+    assert fitted.digits[1].confidence < 0.5 < free.digits[1].confidence
+
+
+@pytest.mark.parametrize("best", [0.885, 0.897, 0.905])
+def test_no_lone_digit_is_left_as_sure_as_the_classifier_alone_makes_it(best: float) -> None:
+    class Says(KnowsItsTiles):
+        def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+            logits = np.full((len(tiles), 13), -14.0, np.float32)
+            logits[:, [3, OTHER]] = np.log([best, 1 - best])
+            return logits
+
+    thresholds = Thresholds(accept=0.98, digit=0.5, lone=0.7, outlier_weight=0.1432)
+    lone = replace(LONE, sure_from=0.983)
+    known = replace(ALONE, thresholds=thresholds, weights=Weights(lone=lone))
+    (verdict,) = recognize([_sheet(_number("3", 60, 100))], Says(), known, transcriber=Hears("-3-"))
+    own = best / (best + 0.1432 * (1 - best))
+    share = shares_of(Hears("-3-").frames([np.zeros((32, 60), np.float32)])[0])[3]
+    expected = lone.once(own) if own >= 0.983 else lone.twice(own, share)
+    assert verdict.confidence == pytest.approx(expected, abs=0.01)
+    assert verdict.is_read == (verdict.confidence >= thresholds.lone)
+
+
+def test_digits_of_a_line_are_no_lone_digits() -> None:
+    sheet = _sheet(_number("25", 60, 100))
+    lined, alone = (
+        recognize([sheet], KnowsItsTiles(), known, transcriber=Hears("--2---5--"))[0]
+        for known in (KNOWLEDGE, ALONE)
+    )
+    assert [r.confidence for r in lined.digits] == [r.confidence for r in alone.digits]
 
 
 class SuspectsAnOutlier(KnowsItsTiles):

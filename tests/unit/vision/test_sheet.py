@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import TILE_PX, Box, Page
 from worker.vision.segmentation import Mark, Writing
-from worker.vision.sheet import arrange, sheet_of, turn_box
+from worker.vision.sheet import arrange, sheet_of, sheet_of_tile, turn_box
 from worker.vision.strips import NO_FIELD
 
 SETTINGS = NormalizerSettings()
@@ -106,3 +106,20 @@ def test_a_blank_page_has_no_lines_and_can_be_turned() -> None:
 def test_one_pixel_is_one_line() -> None:
     sheet = arrange(Writing([Mark(Box(3, 4, 1, 1), np.ones((1, 1), np.float32))], NO_FIELD), SETTINGS, 10, 10)
     assert [tile.box for tile in sheet.tiles] == [Box(3, 4, 1, 1)]
+
+
+def test_a_tile_is_a_sheet_of_one_mark_as_it_is() -> None:
+    pixels = np.zeros((TILE_PX, TILE_PX), np.float32)
+    pixels[6:25, 9:12] = 0.8  # neither centred nor as bright as the normaliser would make it
+    sheet = sheet_of_tile(pixels)
+    ((line),) = sheet.lines
+    assert line.tiles[0].pixels is pixels
+    assert line.tiles[0].box == line.marks[0].box == Box(9, 6, 3, 19)
+    assert np.array_equal(line.marks[0].ink, pixels[6:25, 9:12])
+    assert (sheet.width, sheet.height, sheet.field.step) == (TILE_PX, TILE_PX, 1)
+    assert sheet.field.ink.shape == pixels.shape
+    assert np.array_equal(sheet.field.ink > sheet.field.floor, pixels > 0)
+
+
+def test_a_tile_without_ink_is_a_sheet_without_marks() -> None:
+    assert sheet_of_tile(np.zeros((TILE_PX, TILE_PX), np.float32)).lines == ()
