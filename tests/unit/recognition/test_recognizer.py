@@ -397,7 +397,7 @@ def test_no_lone_digit_is_left_as_sure_as_the_classifier_alone_makes_it(best: fl
             return logits
 
     thresholds = Thresholds(accept=0.98, digit=0.5, lone=0.7, outlier_weight=0.1432)
-    lone = replace(LONE, sure_from=0.983)
+    lone = replace(LONE, by_one=(0.0, 0.8), sure_from=0.983)  # as sure as below `accept`, and above `lone`
     known = replace(ALONE, thresholds=thresholds, weights=Weights(lone=lone))
     (verdict,) = recognize([_sheet(_number("3", 60, 100))], Says(), known, transcriber=Hears("-3-"))
     own = best / (best + 0.1432 * (1 - best))

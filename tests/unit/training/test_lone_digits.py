@@ -15,7 +15,7 @@ from worker.recognition.opinions import chance, log_odds
 from worker.recognition.recognizer import Knowledge
 from worker.training.datasets import Examples
 from worker.training.logistic import fit_sober
-from worker.training.lone_digits import LonePage, draw_lone_pages, fit_lone_part
+from worker.training.lone_digits import LEAST_ACCEPTED, LonePage, draw_lone_pages, fit_lone_part
 from worker.vision.normalization import NormalizerSettings
 
 ACCEPT = 0.9
@@ -99,6 +99,17 @@ def test_who_is_sure_is_accepted_whatever_those_in_doubt_ask_for() -> None:
     part = _claimed([1] * 60 + [1, 1, 7] * 40, [0.93] * 60 + [0.6] * 120)
     assert part.accept <= chance(part.by_one[0] + part.by_one[1] * log_odds(ACCEPT))
     assert part.accept > chance(float(np.dot(part.by_both, [1.0, log_odds(0.6), 14.0])))
+    assert "0.00% of what is accepted is wrong" in part.chosen_on
+
+
+def test_of_those_in_doubt_no_more_are_accepted_than_keep_the_promise() -> None:
+    # Of those of which it is hardly sure, one in sixteen is wrong, of the others none.
+    part = _claimed([1] * 40 + [7, *[1] * 15] * 10 + [1] * 60, [0.85] * 40 + [0.55] * 160 + [0.93] * 60)
+    share = float(shares_of(Claims([0.5], [1]).frames([np.zeros((32, 40), np.float32)])[0]).max())
+    hardly, rather = (
+        chance(float(np.dot(part.by_both, [1.0, log_odds(own), log_odds(share)]))) for own in (0.55, 0.85)
+    )
+    assert LEAST_ACCEPTED < hardly < part.accept - 0.01 <= rather
     assert "0.00% of what is accepted is wrong" in part.chosen_on
 
 
