@@ -40,7 +40,7 @@ from worker.recognition.numbers import (
     search,
     weathered,
 )
-from worker.recognition.opinions import UNFITTED, Weights
+from worker.recognition.opinions import UNFITTED, LoneOpinion, Weights
 from worker.recognition.punctuation import without_punctuation
 from worker.recognition.transcriber import LineTranscriber
 from worker.vision.candidates import Ladder, climb
@@ -223,19 +223,24 @@ def _alone(
     lines, where nearly everything is a digit. Which digit it is, both may say, unless its own `is_asked_for`.
     """
     opinion, digit = knowledge.weights.lone, sign.chosen
-    as_read = replace(sign, probabilities=_as_likely_a_digit(row, sign.probabilities[:DIGITS]))
+    if frames is None:  # then its probabilities are the classifier's as they stand
+        return sign if opinion is None or digit is None else _once_seen(sign, digit, opinion, knowledge)
     if opinion is None or digit is None:
-        return as_read
+        return replace(sign, probabilities=_as_likely_a_digit(row, sign.probabilities[:DIGITS]))
     own = confidence_in(row[:DIGITS], knowledge.thresholds.outlier_weight).tolist()
-    if frames is None:
-        if own[digit] < opinion.sure_from:
-            return as_read
-        return replace(held_at(as_read, digit, opinion.once(own[digit])), is_lone=True)
     shares = shares_of(frames.log_probabilities).tolist()
     chances = np.array([opinion.twice(*both) for both in zip(own, shares, strict=True)])
     digit = digit if is_asked_for else int(np.argmax(chances))
     lone = replace(sign, probabilities=_as_likely_a_digit(row, chances), chosen=digit, is_lone=True)
     return held_at(lone, digit, float(chances[digit]))
+
+
+def _once_seen(sign: Sign, digit: int, opinion: LoneOpinion, knowledge: Knowledge) -> Sign:
+    """A lone sign that the classifier alone looked at: calibrated where that is sure."""
+    own = float(confidence_in(sign.probabilities[:DIGITS], knowledge.thresholds.outlier_weight)[digit])
+    if own < opinion.sure_from:
+        return sign
+    return replace(held_at(sign, digit, opinion.once(own)), is_lone=True)
 
 
 def _as_likely_a_digit(row: Floats, digits: Floats) -> Floats:
