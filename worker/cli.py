@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker import __version__
-from worker.errors import ExitCode, WorkerError, WorldError
+from worker.errors import ExitCode, UsageError, WorkerError, WorldError
 from worker.streams import drop_unwritable_output, replace_closed_streams, say
 
 if TYPE_CHECKING:
@@ -138,6 +138,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--output", type=Path, required=True, metavar="DIR", help="the bundle's folder")
     sub.add_argument("--seed", type=int, default=1, help="for everything that chance decides (default: 1)")
     sub.add_argument("--epochs", type=float, help="default: what the preset says")
+    sub.add_argument(
+        "--further", action="store_true",
+        help="the networks of the bundle --output learn on where they stopped, over what is newly drawn",
+    )  # fmt: skip
 
     sub = add("evaluate", evaluate, "Measure a model on labelled pictures: accuracy, calibration, refusal.")
     sub.add_argument("--model", type=Path, metavar="BUNDLE_OR_KERAS", help="a model bundle or a .keras file")
@@ -276,12 +280,34 @@ def _train_transcriber(options: argparse.Namespace) -> int:
     return ExitCode.FINE
 
 
+def _train_further(options: argparse.Namespace) -> int:
+    """Let the networks of the bundle `--output` learn on."""
+    from worker.recognition.card import files_of
+    from worker.training.further import train_further
+
+    if options.preset != "digits":
+        raise UsageError(
+            "--further goes with the preset digits alone: it trains both networks of the bundle --output."
+        )
+    bundle = train_further(options.data, options.output, seed=options.seed, epochs=options.epochs)
+    found = [
+        f"{name}: {figures['accuracy']:.2%} right"
+        for name, figures in bundle.card.metrics.items()
+        if "accuracy" in figures
+    ]
+    print(f"{bundle.card.name}, further: {'; '.join(found)}")
+    print(f"written to {options.output}: {', '.join([*files_of(bundle.card), 'curves.png'])}")
+    return ExitCode.FINE
+
+
 def train(options: argparse.Namespace) -> int:
     """Make a model bundle from MNIST, and for the preset `digits` from what the pen draws as well."""
     from worker.recognition.card import files_of
     from worker.training.recipe import train_digits
     from worker.training.trainer import train as train_preset
 
+    if options.further:
+        return _train_further(options)
     if options.preset == "transcriber":
         return _train_transcriber(options)
     if options.preset == "digits":

@@ -16,7 +16,6 @@ from worker.recognition.classifier import Classifier
 from worker.training.datasets import Examples, load_mnist, split_validation
 from worker.training.trainer import (
     OUTLIER_LABELS,
-    PEAK_LEARNING_RATE,
     PlainTiles,
     learning_rate,
     train,
@@ -96,10 +95,10 @@ def test_the_learning_rate_warms_up_falls_and_ends_small() -> None:
     rates = [learning_rate(share) for share in np.linspace(0, 1, 101)]
     top = rates.index(max(rates))
     assert 0 < rates[0] < rates[top] / 5
-    assert rates[top] == pytest.approx(PEAK_LEARNING_RATE)
+    assert rates[top] == pytest.approx(1)
     assert rates[:top] == sorted(rates[:top])
     assert rates[top:] == sorted(rates[top:], reverse=True)
-    assert rates[-1] < PEAK_LEARNING_RATE / 50
+    assert rates[-1] < 1 / 50
 
 
 def test_validation_is_drawn_by_seed_and_shares_nothing_with_training() -> None:

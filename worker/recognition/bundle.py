@@ -337,6 +337,16 @@ def write_bundle(
     return Bundle.open(folder)
 
 
+def replace_bundle(folder: Path, bundle: Bundle) -> Bundle:
+    """Make `folder` a bundle as `bundle` is, with what lies beside it, whole or not at all; as it reads back."""
+    folder = folder.absolute()
+    _refuse_foreign(folder)
+    with _staged(folder) as staged:
+        for path in sorted(bundle.path.iterdir()):
+            write_synced(staged / path.name, path.read_bytes())
+    return Bundle.open(folder)
+
+
 def add_litert_form(folder: Path) -> Bundle:
     """Give the bundle in `folder` its LiteRT forms, made of its own networks anew, and return it.
 

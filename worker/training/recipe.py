@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +38,9 @@ LONE_PAGES = 16_000  # held out, with one sign each: one in fifteen is looked at
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """So many new lines, seen so many times; the learning rate rises to its peak and falls to nothing."""
+    """So many new lines (or tiles), seen so many times; the learning rate rises to its peak and falls to nothing."""
 
-    lines: int
+    count: int
     epochs: float
     peak_learning_rate: float
 
@@ -72,11 +73,16 @@ def train_digits(
         normaliser=NormalizerSettings().as_dict(),
         command=f"train --preset digits --seed {seed}",
     )
+    calibrate_tiles(output, held_out, seed, tiles, processes)
+    return summary
+
+
+def calibrate_tiles(folder: Path, held_out: Examples, seed: int, most: int, processes: int) -> Bundle:
+    """Calibrate the classifier in `folder` on tiles drawn of `held_out`, at most so many; the bundle then."""
     # Confidence is about whole signs: candidates of cuts are compared with one another, not accepted.
     signs = Recipe(from_numbers=0.0)
-    hard = draw(held_out, seed + 1, min(HARD_TILES, tiles), processes, "calibration", signs)
-    calibrate_bundle(output, hard)
-    return summary
+    calibrate_bundle(folder, draw(held_out, seed + 1, min(HARD_TILES, most), processes, "calibration", signs))
+    return Bundle.open(folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +114,14 @@ def train_lines(
         mnist = load_mnist(data)
     learn, held_out = split_validation(mnist.train, seed)
     rounds = [replace(one, epochs=epochs or one.epochs) for one in rounds]
-    lines = sum(one.lines for one in rounds)
-    started_s = time.monotonic()
-    unseen = write_lines(held_out, seed + 3, min(HELD_OUT_LINES, lines), processes, "held-out lines")
-    model = None
-    for number, one in enumerate(rounds):
-        written = write_lines(learn, seed + 6 + 2 * number, one.lines, processes, f"round {number + 1}")
-        model = train_transcriber(
-            written, unseen, seed=seed + number, epochs=one.epochs, start=model,
-            peak_learning_rate=one.peak_learning_rate,
-        )  # fmt: skip
-    duration_s = time.monotonic() - started_s
+    lines = sum(one.count for one in rounds)
+    seeded = [(seed + 6 + 2 * number, one) for number, one in enumerate(rounds)]
+    model, duration_s = learn_lines((learn, held_out), seed, seeded, processes)
     run = TrainingRun(
         command=f"train --preset transcriber --seed {seed}",
         preset="transcriber",
         data=mnist.source,
-        epochs=round(sum(one.lines * one.epochs for one in rounds) / lines, 2),
+        epochs=round(sum(one.count * one.epochs for one in rounds) / lines, 2),
         duration_s=round(duration_s, 1),
     )
     bundle = add_transcriber(folder, model, run)
@@ -132,6 +130,32 @@ def train_lines(
     part = bundle.card.transcriber
     assert part is not None  # noqa: S101 - it was added
     return LineSummary(bundle, found.parameters, found.multiply_adds, duration_s, part.chosen_on)
+
+
+def learn_lines(
+    examples: tuple[Examples, Examples],
+    seed: int,
+    rounds: Sequence[tuple[int, Round]],
+    processes: int,
+    *,
+    start: Any = None,
+) -> tuple[Any, float]:
+    """A transcriber trained in rounds, each over lines drawn from the seed beside it, and the seconds that it took.
+
+    `examples` to learn from, and held out. `start` is a transcriber to begin with.
+    """
+    learn, held_out = examples
+    started_s = time.monotonic()
+    most = min(HELD_OUT_LINES, sum(one.count for _, one in rounds))
+    unseen = write_lines(held_out, seed + 3, most, processes, "held-out lines")
+    model = start
+    for number, (drawn_from, one) in enumerate(rounds):
+        written = write_lines(learn, drawn_from, one.count, processes, f"round {number + 1}")
+        model = train_transcriber(
+            written, unseen, seed=seed + number, epochs=one.epochs, start=model,
+            peak_learning_rate=one.peak_learning_rate,
+        )  # fmt: skip
+    return model, time.monotonic() - started_s
 
 
 def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int, lone_pages: int) -> Bundle:

@@ -34,7 +34,7 @@ ROUND_STEPS = 100
 ROUNDS_PER_VALIDATION = 10
 # Found in short runs on MNIST; longer ones are not sensitive to them within a factor of two.
 PEAK_LEARNING_RATE = 3e-3
-FINAL_LEARNING_RATE = 3e-5
+FINAL_SHARE = 0.01  # of the peak
 WARM_UP_SHARE = 0.05
 WEIGHT_DECAY = 0.02
 LABEL_SMOOTHING = 0.02
@@ -106,12 +106,15 @@ def train(
     normaliser: Mapping[str, bool | int | float | str] | None = None,
     command: str = "",
     progress: TextIO | None = None,
+    start: Any = None,
+    peak_learning_rate: float = PEAK_LEARNING_RATE,
 ) -> Summary:
     """Train a preset (`mlp`, `mlp-dropout` or `digits`) and write it as a bundle into `output`.
 
     `data` is an mnist.npz, or None for Keras' download. `digits` learns from `batches`, whose labels index
-    `labels`; the others learn from MNIST alone. Progress goes to `progress` (stderr). Raises UsageError for
-    unknown presets, missing data and folders that hold something else.
+    `labels`, and begins with the weights of the model `start` where there is one; the others learn from MNIST
+    alone. Progress goes to `progress` (stderr). Raises UsageError for unknown presets, missing data and folders
+    that hold something else.
     """
     if preset not in _PRESETS:
         raise UsageError(f"There is no preset {preset!r}. There are: {', '.join(_PRESETS)}, transcriber.")
@@ -124,7 +127,7 @@ def train(
         mnist = load_mnist(data)
     task = _Task(
         mnist, *split_validation(mnist.train, seed, min(5_000, len(mnist.train) // 6)), seed, labels,
-        epochs, batches, progress or sys.stderr,
+        epochs, batches, progress or sys.stderr, start, peak_learning_rate,
     )  # fmt: skip
     started_s = time.monotonic()
     model, history = _PRESETS[preset](task)
@@ -180,6 +183,8 @@ class _Task:
     epochs: float | None
     batches: TileSource | None
     progress: TextIO
+    start: Any
+    peak_learning_rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +243,10 @@ def _train_digits(task: _Task) -> tuple[Any, _History]:
     steps_per_round = math.ceil(steps / rounds)
     with arithmetic():
         model = digits(len(task.labels))
-    model.compile(_optimizer(steps), _smoothed_loss(len(task.labels)), metrics=["accuracy"])
+    if task.start is not None:
+        model.set_weights(task.start.get_weights())
+    peak = task.peak_learning_rate
+    model.compile(_optimizer(steps, peak), _smoothed_loss(len(task.labels)), metrics=["accuracy"])
     entry_epochs = steps_per_round / source.batches_per_epoch
 
     batches = (batch for index in itertools.count() for batch in source.epoch(index))
@@ -252,7 +260,9 @@ def _train_digits(task: _Task) -> tuple[Any, _History]:
             validation_batch_size=500,
             validation_freq=ROUNDS_PER_VALIDATION,
             callbacks=[
-                keras.callbacks.LearningRateScheduler(lambda index, _rate: learning_rate(index / rounds)),
+                keras.callbacks.LearningRateScheduler(
+                    lambda index, _rate: peak * learning_rate(index / rounds)
+                ),
                 keras.callbacks.LambdaCallback(on_epoch_end=report),
             ],
             verbose=0,
@@ -305,20 +315,20 @@ PRESETS = tuple(_PRESETS)
 
 
 def learning_rate(share: float) -> float:
-    """The rate when this share of the training, in [0, 1], is done: a linear warm-up, then a cosine."""
+    """The rate, of its peak, when this share of the training is done, both in [0, 1]: a warm-up, then a cosine."""
     if share < WARM_UP_SHARE:
         # Half a round is already done at the start, so that the first steps move, too.
-        return PEAK_LEARNING_RATE * max(share, WARM_UP_SHARE / 10) / WARM_UP_SHARE
+        return max(share, WARM_UP_SHARE / 10) / WARM_UP_SHARE
     along = min(1.0, (share - WARM_UP_SHARE) / (1 - WARM_UP_SHARE))
     height = (1 + math.cos(math.pi * along)) / 2
-    return FINAL_LEARNING_RATE + (PEAK_LEARNING_RATE - FINAL_LEARNING_RATE) * height
+    return FINAL_SHARE + (1 - FINAL_SHARE) * height
 
 
-def _optimizer(steps: int) -> Any:
+def _optimizer(steps: int, peak_learning_rate: float) -> Any:
     import keras
 
     optimizer = keras.optimizers.AdamW(
-        learning_rate=PEAK_LEARNING_RATE,
+        learning_rate=peak_learning_rate,
         weight_decay=WEIGHT_DECAY,
         global_clipnorm=GRADIENT_NORM,
         use_ema=True,

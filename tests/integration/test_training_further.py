@@ -1,0 +1,126 @@
+"""A bundle whose networks learn on: from where they stopped, as a whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from worker.cli import main
+from worker.errors import UsageError
+from worker.recognition.bundle import Bundle, add_transcriber, write_bundle
+from worker.recognition.card import TrainingRun
+from worker.recognition.classifier import Classifier
+from worker.training import further
+from worker.training.corpus import LABELS
+from worker.training.datasets import load_mnist
+from worker.training.further import train_further
+from worker.training.recipe import Round
+
+# So low that nothing moves: what comes of it shows where it began.
+HARDLY = 1e-9
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Printed digits in MNIST's layout, just enough to hold 5,000 out."""
+    path = tmp_path_factory.mktemp("data") / "mnist.npz"
+    tiles = np.zeros((10, 28, 28), np.uint8)
+    for digit, tile in enumerate(tiles):
+        cv2.putText(tile, str(digit), (6, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 255, 2)
+    labels = np.arange(5_100) % 10
+    np.savez(
+        path, x_train=tiles[labels], y_train=labels.astype(np.uint8),
+        x_test=tiles, y_test=np.arange(10, dtype=np.uint8),
+    )  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of two networks, said to have been trained on `data`."""
+    import keras
+
+    from worker.training.architectures import digits, transcriber
+
+    keras.utils.set_random_seed(3)
+    folder = tmp_path_factory.mktemp("models") / "both"
+    run = TrainingRun(
+        command="train --preset digits --seed 5", preset="digits", data=load_mnist(data).source, epochs=9,
+        duration_s=1,
+    )  # fmt: skip
+    write_bundle(folder, digits(len(LABELS)), labels=LABELS, seed=5, training=run, with_litert_form=True)
+    add_transcriber(folder, transcriber(), run)
+    return folder
+
+
+@pytest.fixture
+def bundle(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "both"))
+
+
+def test_networks_learn_on_from_where_they_stopped(
+    bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(further, "PAGES_OF_NUMBERS", 2)
+    monkeypatch.setattr(further, "LONE_PAGES", 12)
+    (bundle / "notes.txt").write_text("mine")
+    before = Bundle.open(bundle)
+    after = train_further(
+        data, bundle, seed=2, tiles=Round(2_000, 0.2, HARDLY), lines=Round(250, 0.2, HARDLY), processes=1
+    )
+    assert after == Bundle.open(bundle)
+    assert after.transcriber is not None
+    assert before.transcriber is not None
+    for old, new in ((before.load(), after.load()), (before.transcriber.load(), after.transcriber.load())):
+        for was, now in zip(old.trainable_variables, new.trainable_variables, strict=True):
+            assert np.allclose(was, now, atol=1e-5)
+    Classifier.load(after, engine="litert").self_test()
+    card = after.card
+    assert (card.name, card.seed) == ("both", 5)
+    assert card.training is not None
+    assert card.training.command == "train --preset digits --seed 5; train --further --seed 2"
+    assert card.thresholds.chosen_on.startswith("2,000 held-out tiles")
+    assert card.transcriber is not None
+    assert card.transcriber.training is not None
+    assert card.transcriber.training.command.endswith("; train --further --seed 2")
+    assert card.transcriber.chosen_on.startswith("2 held-out pages")
+    assert (bundle / "notes.txt").read_text() == "mine"
+    assert [path.name for path in bundle.parent.iterdir() if path.name != "mnist.npz"] == ["both"]
+
+
+def test_a_round_that_fails_leaves_the_bundle_as_it_was(
+    bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(further, "train", full)
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    with pytest.raises(OSError, match="No space"):
+        train_further(data, bundle, tiles=Round(2_000, 0.1, HARDLY), processes=1)
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+    assert [path.name for path in bundle.parent.iterdir()] == ["both"]
+
+
+def test_what_was_held_out_stays_held_out(bundle: Path, data: Path, tmp_path: Path) -> None:
+    arrays = dict(np.load(data))
+    np.savez(tmp_path / "other.npz", **{**arrays, "x_train": arrays["x_train"][::-1]})
+    with pytest.raises(UsageError, match="what was held out then would be learned now"):
+        train_further(tmp_path / "other.npz", bundle)
+
+
+def test_a_bundle_of_another_kind_cannot_learn_on(data: Path, tmp_path: Path) -> None:
+    from worker.training.architectures import mlp
+
+    write_bundle(tmp_path / "mlp", mlp(), seed=1)
+    with pytest.raises(UsageError, match="was not made by train --preset digits"):
+        train_further(data, tmp_path / "mlp")
+
+
+def test_further_goes_with_both_networks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["train", "--further", "--preset", "transcriber", "--output", str(tmp_path)]) == 2
+    assert "trains both networks" in capsys.readouterr().err
