@@ -36,6 +36,8 @@ OTHER_PEN, OTHER_OF_TWO = 2.2, 3.0  # times as thick, or as thin; and where ther
 COMMA = 0.5  # of the height of the digit before it: how high a comma is at most
 HANGS = 0.08  # the same: how far below it a comma ends at least
 RAISED = 0.6  # of their height: a sign for degrees at most, and it ends above their middle
+COLUMN = 2  # lone digits below one another, at least
+ALIKE = (0.6, 1.7)  # of the height of digits: what is as high as they are, in another hand or of another kind
 WITHIN = 0.5  # of its width: what lies in the columns of a mark is a part of it
 
 
@@ -98,6 +100,26 @@ def stray_lines(
         if is_bar or box.height <= COMMA * usual_height(others):
             found.add(number)
     return found
+
+
+def unread_in_a_column(lines: Sequence[Sequence[Sign]]) -> set[int]:
+    """Which lines are a lone sign that is no digit, as large as the lone digits of other lines and in their column.
+
+    Left out, it would leave no trace in what looks like a list of digits.
+    """
+    alone = {number: signs[0] for number, signs in enumerate(lines) if len(signs) == 1}
+    digits = [sign.box for sign in alone.values() if sign.chosen is not None]
+    if len(digits) < COLUMN:
+        return set()
+    height = usual_height([box.height for box in digits])
+    return {
+        number
+        for number, sign in alone.items()
+        if sign.chosen is None
+        and ALIKE[0] * height <= sign.box.height <= ALIKE[1] * height
+        and sign.box.width >= BROAD * height
+        and 2 * sum(_share_columns(sign.box, box) for box in digits) >= len(digits)
+    }
 
 
 def contradicted(

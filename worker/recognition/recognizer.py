@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.expectation import Expectation
-from worker.recognition.company import contradicted, doubted, stray_lines
+from worker.recognition.company import contradicted, doubted, stray_lines, unread_in_a_column
 from worker.recognition.decision import (
     DIGITS,
     SEVERAL,
@@ -263,7 +263,7 @@ def _looked_over(lines: Sequence[list[Sign]], sheet: Sheet) -> list[list[Sign]]:
     own = [without_punctuation(signs, line.marks) for signs, line in zip(lines, sheet.lines, strict=True)]
     if len(own) > 1:
         inks = [[mark.ink for mark in line.marks] for line in sheet.lines]
-        for place in stray_lines(own, inks, (sheet.width, sheet.height)):
+        for place in stray_lines(own, inks, (sheet.width, sheet.height)) | unread_in_a_column(own):
             own[place] = [_disbelieved(sign) for sign in own[place]]
     if not sheet.struck_out or all(sign.chosen is None for signs in own for sign in signs):
         return own

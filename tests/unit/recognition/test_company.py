@@ -6,7 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from worker.recognition.company import CROWD, contradicted, low_strokes, out_of_place, stray_lines
+from worker.recognition.company import (
+    CROWD,
+    contradicted,
+    low_strokes,
+    out_of_place,
+    stray_lines,
+    unread_in_a_column,
+)
 from worker.recognition.decision import DIGITS, OTHER, Sign, Thresholds
 from worker.vision.page import Box
 
@@ -153,3 +160,37 @@ def test_a_stroke_in_a_line_of_its_own_is_stray_at_the_border_or_where_it_is_sho
     assert stray(300, 280, 30, *digits) == {1}
     assert stray(300, 280, 60, *digits) == set()
     assert stray(300, 300, 100) == set()  # nothing else is there: it is a 1
+
+
+def _column(*signs: tuple[int | None, int, int, int]) -> list[list[Sign]]:
+    """Lone signs below one another, each a digit or none, its left end, its width and its height."""
+    return [
+        [Sign(_row(digit), Box(x, 20 + 100 * place, width, height), digit)]
+        for place, (digit, x, width, height) in enumerate(signs)
+    ]
+
+
+def test_what_nobody_can_tell_in_a_column_of_digits_is_no_scrap() -> None:
+    seven, four, six = (7, 50, 40, 60), (4, 52, 38, 62), (6, 48, 40, 58)
+    assert unread_in_a_column(_column(seven, four, (None, 50, 44, 60), six)) == {2}
+    assert unread_in_a_column(_column((None, 50, 44, 40), seven, four)) == {0}
+    assert unread_in_a_column(_column(seven, four, six)) == set()
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        (None, 250, 44, 60),  # elsewhere: a tick, a drawing
+        (None, 50, 44, 34),  # small
+        (None, 50, 80, 104),  # large
+        (None, 50, 20, 60),  # a bar
+    ],
+)
+def test_what_is_no_part_of_a_column_is_left_out(beside: tuple[int | None, int, int, int]) -> None:
+    assert unread_in_a_column(_column((7, 50, 40, 60), beside, (6, 48, 40, 60))) == set()
+
+
+def test_one_digit_is_no_column_and_neither_are_numbers() -> None:
+    assert unread_in_a_column(_column((7, 50, 40, 60), (None, 50, 44, 60))) == set()
+    numbers = [_line((3, 20, 80), (4, 20, 80)), _line((5, 20, 80), (8, 20, 80))]
+    assert unread_in_a_column([*numbers, _line((None, 20, 80))]) == set()
