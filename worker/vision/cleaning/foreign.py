@@ -28,6 +28,8 @@ THIN = (
 )
 SOLID = 1.2  # times as thick as its ink would be if it were a bar; digits that hang together are more
 ONE_LINE = 0.9  # of the rows from border to border: where a cable shows once
+DOT = (0.7, 2.2)  # times as thick as a stroke: its dot, as an exclamation mark has one
+DOT_REACH = 0.5  # of the stroke's length: how far from its end the middle of that dot is at most
 FAINT = 0.5  # a stroke from edge to edge with less contrast than this is a fold, a rim, a ruling
 
 
@@ -145,6 +147,16 @@ def _is_written(piece: Piece, labels: Labels) -> bool:
     return piece.is_drawn and straight_bar(piece.own_of(labels)) is None
 
 
+def _is_dot_of(bar: Bar, stroke: Piece, piece: Piece) -> bool:
+    """Whether a piece is a dot as thick as the stroke that `bar` is, near one of its ends and in line with it."""
+    if not DOT[0] * bar.thickness <= min(piece.width, piece.height) <= piece.extent <= DOT[1] * bar.thickness:
+        return False
+    x, y = (piece.x + piece.right) / 2 - stroke.x, (piece.y + piece.bottom) / 2 - stroke.y
+    beyond = bar.beyond(x, y)
+    past_an_end = max(beyond, -beyond - bar.length)
+    return 0 < past_an_end <= DOT_REACH * bar.length and abs(bar.off(x, y)) <= bar.thickness
+
+
 def _is_line(own: Flags, thickest_px: float) -> bool:
     """Whether what runs from the first to the last row is one thin line: digits that hang together are more."""
     begins = own[:, 0] + (own[:, 1:] & ~own[:, :-1]).sum(axis=1)
@@ -193,7 +205,8 @@ def _is_slab(piece: Piece, width: int, height: int) -> bool:
 def drop_specks(pieces: list[Piece], width: int, height: int, labels: Labels | None = None) -> list[Piece]:
     """Without what is far smaller than the largest piece: dust, punctuation, what a neighbour left in the cut.
 
-    Where their `labels` are given, what is low beside it is a stop only if it is a dot or a stroke.
+    Where their `labels` are given, what is low beside it is a stop only if it is a dot or a stroke, and the dot of an
+    exclamation mark stays.
 
     A crumb within the largest piece changes no box and stays; one beside it would move the digit.
     """
@@ -201,10 +214,13 @@ def drop_specks(pieces: list[Piece], width: int, height: int, labels: Labels | N
         return [piece for piece in pieces if piece.extent >= 3 and piece.area_px >= 4]
     main = max(pieces, key=lambda piece: piece.area_px)
     largest = usual_size(pieces)
+    bar = None if labels is None or main.height < 2 * main.width else straight_bar(main.own_of(labels))
     if len(pieces) >= MANY:  # a page of signs: nothing is said by how a piece lies to the largest of them
         return [piece for piece in pieces if piece.extent >= max(0.15 * largest, LEAST_OF_MANY_PX)]
 
     def is_speck(piece: Piece) -> bool:
+        if bar is not None and _is_dot_of(bar, main, piece):
+            return False
         if piece.extent < max(0.12 * largest, 3) or piece.area_px < max(0.01 * main.area_px, 4):
             return True
         if piece.is_within(main) or piece.gap_to(main) > 0.4 * main.size:

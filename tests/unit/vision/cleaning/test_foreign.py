@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
@@ -196,3 +198,31 @@ def test_a_digit_low_beside_a_long_stroke_is_no_full_stop_and_a_slanted_comma_is
     rows, columns = np.nonzero(comma)
     box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
     assert drop_specks([stroke, Piece((2,), *box, len(rows))], WIDTH, HEIGHT, page) == [stroke]
+
+
+def _drawn(draw: Callable[[np.ndarray], object], label: int, page: np.ndarray) -> Piece:
+    canvas = np.zeros((HEIGHT, WIDTH), np.uint8)
+    draw(canvas)
+    page[canvas > 0] = label
+    rows, columns = np.nonzero(canvas)
+    box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    return Piece((label,), *box, len(rows))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "radius", "stays"),
+    [
+        (200, 250, 6, True),  # the dot of an exclamation mark
+        (214, 20, 6, True),  # of an i
+        (200, 250, 2, False),  # dust: thinner than the pen
+        (230, 250, 6, False),  # beside the line that the stroke would go on in
+        (196, 320, 6, False),  # far below
+    ],
+)
+def test_a_dot_as_thick_as_a_stroke_and_in_line_with_it_is_no_speck(
+    x: int, y: int, radius: int, stays: bool
+) -> None:
+    page = _labels([])
+    stroke = _drawn(lambda canvas: cv2.line(canvas, (212, 50), (202, 220), 255, 12), 1, page)
+    dot = _drawn(lambda canvas: cv2.circle(canvas, (x, y), radius, 255, -1), 2, page)
+    assert (drop_specks([stroke, dot], WIDTH, HEIGHT, page) == [stroke, dot]) is stays
