@@ -27,8 +27,9 @@ from worker.outcome import AnnotatedPicture, Outcome, Status
 from worker.reasons import BadPictureError, Reason, ReasonCode, UnfinishedError
 from worker.recognition.decision import Reading, Thresholds, Verdict
 from worker.recognition.fitting import held_against
+from worker.recognition.knowledge import Knowledge, TileClassifier
 from worker.recognition.opinions import UNFITTED, Weights
-from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
+from worker.recognition.recognizer import recognize
 from worker.recognition.transcriber import LineTranscriber
 from worker.vision.annotation import Label, annotated_file
 from worker.vision.decoding import Limits, decode, inspect, refuse_too_many_bytes

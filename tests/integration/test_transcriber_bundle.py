@@ -17,8 +17,8 @@ from worker.recognition.bundle import Bundle, add_litert_form, add_transcriber, 
 from worker.recognition.classifier import Classifier
 from worker.recognition.decision import Thresholds
 from worker.recognition.frames import FRAME_LABELS, FRAME_PX
+from worker.recognition.knowledge import Knowledge
 from worker.recognition.opinions import LoneCalibration
-from worker.recognition.recognizer import Knowledge
 from worker.training.datasets import Examples
 from worker.training.line_strips import WrittenLine
 from worker.training.recipe import weigh

@@ -35,15 +35,6 @@ CUT_COST, CROSSED_COST, JOIN_COST = 0.5, 1.5, 0.7
 WIDEST, TOO_WIDE_COST = 1.2, 6.0  # widths in heights: hardly a digit is wider, lying noughts apart
 SCRAP_COST = 3.0  # for a part of a mark left out, however small: ink that touches a digit is mostly digit
 LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
-STORM_FROM = 24  # marks; where half of so many are no sure digits, the page is no page of digits
-STORM_OF_DIGITS = 0.4  # of the marks: a page on which so many surely are digits holds them among other things
-BAR_COUNTS = 0.3
-TURN_GAIN = 0.2  # of legibility: a page is not turned for less
-TURNED_STORM = 0.4  # of legibility: nor a page of many marks that then has less
-PLAIN_STORM = 0.15  # of a sample of marks: where fewer surely are digits, the rest is not looked at
-SURE, EITHER_WAY = 0.9, 0.5  # a digit so likely, and the share of them at which the way up is in doubt
-FEW = 5  # marks of which one that is a digit either way, or a letter, decides how they lie
-TURNED_FROM, POOR = 3, 0.7  # so many marks, and so little legibility: one sign alone is never turned
 NEVER_SURER = 1e-4  # where two opinions meet, neither counts as more certain than that
 SAME_PLACE = 0.5  # of the joint width of two candidates: what shares so much is one place
 READINGS = 8  # kept of a line, the best first
@@ -106,62 +97,6 @@ class Doubt:
 
     def __bool__(self) -> bool:
         return bool(self.to_cut or self.to_join)
-
-
-def legibility(probabilities: Floats) -> float:
-    """How surely the marks of a page are digits, in [0, 1]: the mean over its marks; 0 without any.
-
-    Marks that may be several digits count half: turned or not, they are not legible as they are.
-    """
-    if len(probabilities) == 0:
-        return 0.0
-    # A bar is a bar however a page lies: it hardly tells which way is up.
-    best = np.maximum(probabilities[:, :DIGITS].max(axis=1) - (1 - BAR_COUNTS) * probabilities[:, 1], 0.0)
-    if probabilities.shape[1] > SEVERAL:
-        best = best + 0.5 * probabilities[:, SEVERAL]
-    return float(best.mean())
-
-
-def is_poor(probabilities: Floats) -> bool:
-    """Whether a page of several marks reads so badly that it may lie on its side or upside down."""
-    return len(probabilities) >= TURNED_FROM and legibility(probabilities) < POOR
-
-
-def may_lie_either_way(before: Floats) -> bool:
-    """Whether a page that reads better after a turn had, as it came, so many sure digits that it may lie right.
-
-    Beside a few digits, a letter or a sign of money that is a digit when upside down is enough to turn them: among
-    so few one sure digit is enough for a doubt.
-    """
-    sure = np.delete(before[:, :DIGITS], 1, axis=1).max(axis=1) >= SURE
-    return bool(sure.any()) if len(sure) < FEW else float(sure.mean()) >= EITHER_WAY
-
-
-def reads_turned(before: float, after: Floats) -> bool:
-    """Whether a page whose legibility was `before` lies right after a turn, by the probabilities of its marks then.
-
-    Print on its side has a digit here and there: of a great many marks a good part must be digits.
-    """
-    found = legibility(after)
-    return found - before > TURN_GAIN and (len(after) < STORM_FROM or found >= TURNED_STORM)
-
-
-def is_storm(probabilities: Floats, most_digits: float = STORM_OF_DIGITS) -> bool:
-    """Whether a page holds a great many marks of which few are digits: specks, print, a pattern, a crowd.
-
-    `most_digits` is the share of its marks, in [0, 1], that may surely be digits all the same.
-    """
-    if len(probabilities) < STORM_FROM:
-        return False
-    likely = probabilities[:, :DIGITS].max(axis=1)
-    if probabilities.shape[1] > SEVERAL:
-        likely = np.maximum(likely, probabilities[:, SEVERAL])
-    return bool(np.median(likely) < 0.5) and float((likely >= SURE).mean()) < most_digits
-
-
-def weathered(lines: Sequence[Sequence[Sign]]) -> list[list[Sign]]:
-    """The signs of a storm: nothing in it is taken for a digit."""
-    return [[replace(sign, chosen=None) for sign in line] for line in lines]
 
 
 def find_doubt(boxes: Sequence[Box], probabilities: Floats) -> Doubt:

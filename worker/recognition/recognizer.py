@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,62 +16,33 @@ from worker.recognition.decision import (
     Sign,
     Thresholds,
     Verdict,
-    calibrate,
     confidence_in,
     judge,
 )
 from worker.recognition.frames import Frames, shares_of
+from worker.recognition.knowledge import Floats, Knowledge, Spread, TileClassifier, probabilities_of
 from worker.recognition.numbers import (
     MAYBE_SEVERAL,
-    PLAIN_STORM,
     Doubt,
     Hypothesis,
     doubt_of,
     everything,
     find_doubt,
     held_at,
-    is_poor,
-    is_storm,
-    legibility,
     line_height,
-    may_lie_either_way,
-    reads_turned,
     search,
-    weathered,
 )
-from worker.recognition.opinions import UNFITTED, LoneOpinion, Weights
+from worker.recognition.opinions import LoneOpinion
 from worker.recognition.punctuation import without_punctuation
 from worker.recognition.transcriber import LineTranscriber
+from worker.recognition.upright import is_storm, upright_of, weathered
 from worker.vision.candidates import Ladder, climb
 from worker.vision.normalization import NormalizerSettings, normalize
-from worker.vision.page import TILE_PX, Box
+from worker.vision.page import Box
 from worker.vision.sheet import Line, Sheet
 from worker.vision.strips import Band, band_of, strip_of
 
-Floats = npt.NDArray[np.float64]
-Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
-TURNS_TRIED = 3  # quarters
 WIDE = 1.2  # widths in heights: a lone mark so wide may be a number whose digits touch
-SAMPLE = 24  # marks of a page that say how it lies, and whether it is plainly no page of digits
-CROWD = 96  # marks: of so many a sample is looked at first
-
-
-class TileClassifier(Protocol):
-    """Turns tiles float32 (n, 28, 28) into logits float32 (n, labels), each row by itself."""
-
-    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The logits of `tiles`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Knowledge:
-    """What goes with a model: its normaliser, the temperature of its logits, what is accepted, whose word counts."""
-
-    normalizer: NormalizerSettings
-    temperature: float
-    thresholds: Thresholds
-    weights: Weights = UNFITTED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +92,7 @@ def recognize(
     """
     if transcriber is None:  # how sure lone digits are was fitted where both may speak
         knowledge = replace(knowledge, weights=replace(knowledge.weights, lone=None))
-    sheets, firsts, doubtful = _upright(sheets, classifier, knowledge, spread)
+    sheets, firsts, doubtful = upright_of(sheets, classifier, knowledge, spread)
     signs: list[list[list[Sign]]] = []
     looks: list[_Look] = []
     for s, (sheet, first) in enumerate(zip(sheets, firsts, strict=True)):
@@ -159,7 +129,9 @@ def _second_look(looks: Sequence[_Look], sheets: Sequence[Sheet], eyes: _Eyes) -
     looks = _heard(looks, sheets, eyes)
     normalizer = eyes.knowledge.normalizer
     ladders = list(eyes.spread(lambda look: _climbed(look, normalizer), looks))
-    second = _probabilities([tile for _, tiles in ladders for tile in tiles], eyes.classifier, eyes.knowledge)
+    second = probabilities_of(
+        [tile for _, tiles in ladders for tile in tiles], eyes.classifier, eyes.knowledge
+    )
     found, start = [], 0
     for look, (ladder, tiles) in zip(looks, ladders, strict=True):
         own = second[start : start + len(tiles)]
@@ -340,84 +312,6 @@ def _plain(line: Line, rows: Floats, thresholds: Thresholds) -> list[Sign]:
     return signs
 
 
-def _upright(
-    sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge, spread: Spread
-) -> tuple[list[Sheet], list[Floats], list[int]]:
-    """The sheets as they read best, the probabilities of their tiles, and which may lie either way.
-
-    Most stay as they are.
-
-    Of a sheet that is plainly a storm in its sample, the sample alone.
-    """
-    upright, probabilities = _at_first(sheets, classifier, knowledge)
-    before = [legibility(rows) for rows in probabilities]
-    poor = [i for i, rows in enumerate(probabilities) if is_poor(rows)]
-    normalizer = knowledge.normalizer
-    samples = list(spread(lambda i: _turned_samples(sheets[i], normalizer), poor))
-    rows = _probabilities([tile for tiles in samples for tile in tiles], classifier, knowledge)
-    promising, start = [], 0
-    for i, tiles in zip(poor, samples, strict=True):
-        parts = np.split(rows[start : start + len(tiles)], TURNS_TRIED)
-        start += len(tiles)
-        best = int(np.argmax([legibility(part) for part in parts]))
-        if reads_turned(before[i], parts[best]):
-            promising.append((i, 1 + best))
-    doubtful: list[int] = []
-    turned = list(spread(lambda one: sheets[one[0]].turned(one[1], normalizer), promising))
-    for (i, _), sheet, own in zip(promising, turned, _of_sheets(turned, classifier, knowledge), strict=True):
-        if reads_turned(before[i], own) and not _falls_apart(sheets[i], sheet):
-            if may_lie_either_way(probabilities[i]):
-                doubtful.append(i)
-            upright[i], probabilities[i] = sheet, own
-    return upright, probabilities, doubtful
-
-
-def _at_first(
-    sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge
-) -> tuple[list[Sheet], list[Floats]]:
-    """The sheets as they came, and the probabilities of their tiles; of a plain storm only a sample's."""
-    seen = [sheet.sample(SAMPLE) if len(sheet.tiles) >= CROWD else sheet for sheet in sheets]
-    firsts = _of_sheets(seen, classifier, knowledge)
-    doubtful = [
-        i
-        for i, (sheet, sample) in enumerate(zip(sheets, seen, strict=True))
-        if sample is not sheet and not is_storm(firsts[i], PLAIN_STORM)
-    ]
-    whole = _of_sheets([sheets[i] for i in doubtful], classifier, knowledge)
-    for i, rows in zip(doubtful, whole, strict=True):
-        seen[i], firsts[i] = sheets[i], rows
-    return seen, firsts
-
-
-def _falls_apart(sheet: Sheet, turned: Sheet) -> bool:
-    """Whether signs that stand in one line stand below one another once the sheet is turned.
-
-    People write along lines: noughts that hang together may look like an 8 from the side, but what is one
-    row as it came is that row.
-    """
-    return turned.turns % 2 == 1 and len(sheet.lines) == 1 < len(turned.lines)
-
-
-def _turned_samples(sheet: Sheet, normalizer: NormalizerSettings) -> list[npt.NDArray[np.float32]]:
-    """Tiles of marks from all over the sheet after one, two and three quarter turns anticlockwise.
-
-    So many tell how a page lies; on a page of two hundred scraps all of them would cost ten pages' time.
-    """
-    marks = sheet.sample(SAMPLE).marks
-    return [
-        normalize(np.ascontiguousarray(np.rot90(mark.ink, turns)), normalizer)
-        for turns in range(1, TURNS_TRIED + 1)
-        for mark in marks
-    ]
-
-
-def _of_sheets(sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge) -> list[Floats]:
-    """The probabilities of each sheet's tiles, all classified at once."""
-    tiles = [sheet.tiles for sheet in sheets]
-    together = _probabilities([tile.pixels for own in tiles for tile in own], classifier, knowledge)
-    return np.split(together, np.cumsum([len(own) for own in tiles])[:-1]) if tiles else []
-
-
 def _as_seen(verdict: Verdict, sheet: Sheet) -> Verdict:
     if sheet.turns == 0:
         return verdict
@@ -430,12 +324,3 @@ def _as_seen(verdict: Verdict, sheet: Sheet) -> Verdict:
 def _climbed(look: _Look, normalizer: NormalizerSettings) -> tuple[Ladder, list[npt.NDArray[np.float32]]]:
     ladder = climb(look.marks.marks, look.doubt.to_cut, look.doubt.to_join, look.hints)
     return ladder, [normalize(candidate.ink, normalizer) for candidate in ladder.candidates]
-
-
-def _probabilities(
-    tiles: Sequence[npt.NDArray[np.float32]], classifier: TileClassifier, knowledge: Knowledge
-) -> Floats:
-    if not tiles:
-        return np.zeros((0, DIGITS))
-    stacked = np.stack(tiles).reshape(-1, TILE_PX, TILE_PX)
-    return calibrate(classifier.logits(stacked), knowledge.temperature)

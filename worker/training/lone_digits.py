@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from worker.recognition.card import LonePart
 from worker.recognition.decision import DIGITS
+from worker.recognition.knowledge import Knowledge, TileClassifier
 from worker.recognition.opinions import chance, log_odds
-from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
+from worker.recognition.recognizer import recognize
 from worker.recognition.transcriber import LineTranscriber
 from worker.training.calibration import lowest_threshold, outlier_weight
 from worker.training.corpus import Corpus

@@ -15,8 +15,8 @@ from worker.recognition.bundle import Bundle, add_transcriber
 from worker.recognition.card import ChosenThresholds, TrainingRun, write_card
 from worker.recognition.classifier import Classifier
 from worker.recognition.decision import Thresholds
+from worker.recognition.knowledge import Knowledge
 from worker.recognition.quiet import quiet_tensorflow
-from worker.recognition.recognizer import Knowledge
 from worker.training.architectures import cost
 from worker.training.calibration import fit
 from worker.training.corpus import BLOCK, LABELS, Recipe, draw_blocks

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.recognition.decision import Verdict
+from worker.recognition.knowledge import Knowledge, TileClassifier
 from worker.recognition.opinions import LEAST_CTC, LEAST_DOUBT, LineCalibration, Weights
-from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
+from worker.recognition.recognizer import recognize
 from worker.recognition.transcriber import LineTranscriber
 from worker.training.calibration import lowest_threshold
 from worker.training.datasets import Examples

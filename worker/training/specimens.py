@@ -30,8 +30,9 @@ from worker.outcome import Outcome, Status
 from worker.reading import Reader
 from worker.reasons import BadPictureError, UnfinishedError
 from worker.recognition.decision import Reading, Thresholds, Verdict
+from worker.recognition.knowledge import Knowledge, TileClassifier
 from worker.recognition.opinions import UNFITTED, Weights
-from worker.recognition.recognizer import Knowledge, TileClassifier, recognize
+from worker.recognition.recognizer import recognize
 from worker.recognition.transcriber import LineTranscriber
 from worker.vision.decoding import Limits, decode
 from worker.vision.normalization import NormalizerSettings, normalize

@@ -14,9 +14,10 @@ from worker.expectation import Expectation
 from worker.pattern import Pattern
 from worker.recognition.decision import FRAGMENT, OTHER, SEVERAL, Thresholds, Verdict
 from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX, shares_of
-from worker.recognition.numbers import STORM_FROM
+from worker.recognition.knowledge import Knowledge
 from worker.recognition.opinions import LoneCalibration, Weights
-from worker.recognition.recognizer import CROWD, SAMPLE, Knowledge, recognize
+from worker.recognition.recognizer import recognize
+from worker.recognition.upright import CROWD, SAMPLE, STORM_FROM
 from worker.vision.candidates import MAX_CANDIDATES
 from worker.vision.ink import Float
 from worker.vision.normalization import NormalizerSettings, normalize

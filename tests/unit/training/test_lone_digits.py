@@ -11,8 +11,8 @@ import pytest
 from worker.recognition.card import LonePart
 from worker.recognition.decision import OTHER, Thresholds
 from worker.recognition.frames import BLANK, FRAME_LABELS, shares_of
+from worker.recognition.knowledge import Knowledge
 from worker.recognition.opinions import chance, log_odds
-from worker.recognition.recognizer import Knowledge
 from worker.training.datasets import Examples
 from worker.training.logistic import fit_sober
 from worker.training.lone_digits import LEAST_ACCEPTED, LonePage, draw_lone_pages, fit_lone_part
