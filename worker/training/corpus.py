@@ -35,11 +35,11 @@ BLOCK = 2_000  # tiles drawn from one seed; the unit of work of a process
 class Recipe:
     """Which share of the corpus comes from where; the shares sum to 1."""
 
-    mnist_warped: float = 0.42  # MNIST digits, warped only
+    mnist_warped: float = 0.40  # MNIST digits, warped only
     mnist_on_page: float = 0.12  # MNIST digits, warped, on a simulated page
     pen_on_page: float = 0.22  # digits of the pen, on a simulated page
-    from_numbers: float = 0.12  # what candidate cuts make of digits side by side: digits, parts, several
-    other: float = 0.08  # letters, scribbles, lines, stains
+    from_numbers: float = 0.11  # what candidate cuts make of digits side by side: digits, parts, several
+    other: float = 0.11  # letters, scribbles, lines, stains
     fragment: float = 0.02  # halves of digits
     several: float = 0.02  # two or three digits in one
 

@@ -82,14 +82,35 @@ def _sign(x: int, height: int, pen: int, rng: Rng, *, at_end: bool) -> list[Plac
         wave = rng.uniform(0, 0.15) * height * np.sin(2 * np.pi * rng.uniform(0.5, 8) * t)
         ink = _stroke(list(zip((wide * t).tolist(), wave.tolist(), strict=True)), pen)
         return [Placed(ink, x, -round(rng.uniform(0.2, 0.7) * height) - ink.shape[0] // 2, None)]
-    ink = draw_non_digit(rng)
-    ink = tight(ink)
-    tall = max(6, round(rng.uniform(0.45, 1.3) * height))
+    ink = tight(draw_non_digit(rng))
+    tall = round(rng.uniform(0.45, 1.3) * height)
+    return [_resized(ink, x, tall, (rng.normal(0, 0.1) - 0.5) * height)]
+
+
+def _resized(ink: Float, x: int, tall: int, middle: float) -> Placed:
+    """Ink so tall whose middle is at the height `middle`, its left end at `x`; what is long is made less tall."""
+    tall = max(6, tall)
     if max(ink.shape) > 2.2 * ink.shape[0]:
         tall = max(4, round(tall * 2.2 * ink.shape[0] / max(ink.shape)))
-    wide_px = max(2, round(ink.shape[1] * tall / ink.shape[0]))
-    scaled = np.asarray(cv2.resize(ink, (wide_px, tall), interpolation=cv2.INTER_AREA), np.float32)
-    return [Placed(scaled, x, -round(0.5 * (tall + height) + rng.normal(0, 0.1) * height), None)]
+    wide = max(2, round(ink.shape[1] * tall / ink.shape[0]))
+    scaled = np.asarray(cv2.resize(ink, (wide, tall), interpolation=cv2.INTER_AREA), np.float32)
+    return Placed(scaled, x, round(middle - 0.5 * tall), None)
+
+
+def with_letters(placed: list[Placed], height: int, rng: Rng) -> list[Placed]:
+    """One to three letters beside the digits as if they belonged to them: a unit, a prefix, a word."""
+    letters: list[Placed] = []
+    for _ in range(int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15]))):
+        tall = round(rng.uniform(0.55, 1.15) * height)
+        x = letters[-1].right + round(rng.uniform(0.03, 0.3) * height) if letters else 0
+        middle = rng.normal(0, 0.05) * height - 0.5 * tall  # on the base line, about
+        letters.append(_resized(tight(draw_non_digit(rng)), x, tall, middle))
+    gap = round(rng.uniform(0.05, 0.45) * height)
+    if rng.random() < 0.5:
+        start = max(one.right for one in placed) + gap
+        return [*placed, *(replace(one, x=one.x + start) for one in letters)]
+    shift = max(one.right for one in letters) + gap - min(one.x for one in placed)
+    return [*letters, *(replace(one, x=one.x + shift) for one in placed)]
 
 
 def _stroke(points: Sequence[tuple[float, float]], pen: int) -> Float:
