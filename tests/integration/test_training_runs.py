@@ -13,6 +13,8 @@ from worker.errors import UsageError
 from worker.recognition.bundle import Bundle
 from worker.recognition.card import DIGIT_LABELS
 from worker.recognition.classifier import Classifier
+from worker.training import trainer
+from worker.training.architectures import digits
 from worker.training.datasets import Examples, load_mnist, split_validation
 from worker.training.trainer import (
     OUTLIER_LABELS,
@@ -82,6 +84,22 @@ def test_digits_learns_from_a_source_and_serves(data: Path, tmp_path: Path) -> N
     classifier.self_test()
     tests = load_mnist(data).test
     assert (classifier.logits(tests.tiles()).argmax(axis=1) == tests.labels).mean() > 0.9
+
+
+@pytest.mark.parametrize(("kept", "moved"), [(1.0, False), (0.5, True)])
+def test_a_further_round_keeps_a_part_of_the_weights_that_it_began_with(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: float, moved: bool
+) -> None:
+    source = PlainTiles(load_mnist(data).train, 0, batch_tiles=50)
+    labels = DIGIT_LABELS + OUTLIER_LABELS
+    start = digits(len(labels))
+    monkeypatch.setattr(trainer, "KEPT", kept)
+    further = train(
+        "digits", data, tmp_path / "further", epochs=2, batches=source, labels=labels, start=start,
+        progress=io.StringIO(),
+    )  # fmt: skip
+    pairs = zip(start.trainable_variables, further.bundle.load().trainable_variables, strict=True)
+    assert any(float(np.abs(before - after).max()) > 1e-3 for before, after in pairs) is moved
 
 
 def test_an_unknown_preset_and_a_foreign_folder_are_usage_errors(data: Path, tmp_path: Path) -> None:
