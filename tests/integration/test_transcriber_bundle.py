@@ -179,11 +179,12 @@ def test_weights_are_fitted_on_pages_and_say_so(bundle: Bundle) -> None:
     assert model.transcriber is not None
     pages = draw_pages(_examples(), 1, 4)
     known = Knowledge(NormalizerSettings(), 1.0, Thresholds(0.9, 0.5))
-    found = fit_opinion(pages, model, model.transcriber, known)
+    found = fit_opinion(pages, model, model.transcriber, known, to_weigh=3)
     assert 0 < found.weights.classifier <= 1
     assert 0 < found.weights.transcriber <= 1
     assert 0.5 <= found.accept <= 1
-    assert found.why.startswith("4 held-out pages")
+    assert found.why.startswith("3 held-out pages")
+    assert " of 4 pages, which both read as one" in found.why
 
 
 def test_weighing_puts_what_lone_digits_are_worth_into_the_card(bundle: Bundle, tmp_path: Path) -> None:

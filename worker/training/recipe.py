@@ -32,7 +32,8 @@ EPOCHS = 9.0  # through the corpus
 HARD_TILES = 40_000  # held out, for calibration
 BATCH_TILES = 128
 HELD_OUT_LINES = 8_000
-PAGES_OF_NUMBERS = 1_200  # held out, to weigh the two networks by
+PAGES_OF_NUMBERS = 3_600  # held out, to calibrate lines by
+WEIGHED_PAGES = 1_200  # of these, to weigh the two networks by
 LONE_PAGES = 16_000  # held out, with one sign each: one in fifteen is looked at by both networks
 
 
@@ -169,7 +170,7 @@ def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int, lone_pages:
     thresholds = Thresholds(own.accept, own.digit, outlier_weight=own.outlier_weight)
     known = Knowledge(NormalizerSettings(), card.temperature, thresholds)
     drawn = draw_pages(held_out, seed + 4, pages)
-    found = fit_opinion(drawn, model, model.transcriber, known)
+    found = fit_opinion(drawn, model, model.transcriber, known, WEIGHED_PAGES)
     alone = fit_lone_part(
         draw_lone_pages(held_out, seed + 5, lone_pages),
         model,
