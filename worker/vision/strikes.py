@@ -20,6 +20,7 @@ COVERED = 0.97  # of its length: where it shows
 FREE = 1.5  # heights: how far beyond the digits it ends at most; a ruling goes on
 BARE = 0.12  # heights: how much of the paper shows where it ended
 THICKEST = 0.38  # of the height: how thick it is with its double; a dash is thicker
+LOW = 0.5  # of the height of what stands beside a run: a run so low is a dash, or a wavy line
 THICK = 0.03  # heights: how far it may stray
 
 
@@ -38,7 +39,8 @@ def struck_out(boxes: Sequence[Box], ink_map: InkMap) -> tuple[Box, ...]:
     found = []
     for run in _runs(boxes, ink_map, height):
         around = _around(run)
-        if around.width / step < LEAST_WIDTH * height:
+        beside = [box.height for box in boxes if box not in run]
+        if around.width / step < LEAST_WIDTH * height or (beside and around.height < LOW * median(beside)):
             continue
         if dark is None:
             dark = solid_of(ink_map) > 0

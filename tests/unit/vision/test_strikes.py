@@ -96,3 +96,16 @@ def test_a_dash_is_no_number_that_is_struck_out(pen_px: int, sinks_px: int) -> N
     rows = np.flatnonzero((page < 200).any(axis=1))
     box = Box(94, int(rows[0]), 132, int(rows[-1] - rows[0]) + 1)
     assert not struck_out([box], find_ink(Page(page)))
+
+
+@pytest.mark.parametrize("is_wavy", [False, True])
+@pytest.mark.parametrize("is_before", [False, True])
+def test_a_dash_or_a_wavy_line_beside_a_number_strikes_nothing_out(is_wavy: bool, is_before: bool) -> None:
+    page, end = _page("3613", 700)
+    start = 20 if is_before else end + 30
+    along = np.arange(start, start + 90)
+    wave = 100 + (6 * np.sin((along - start) * 0.4) if is_wavy else 0.03 * (along - start))
+    cv2.polylines(
+        page, [np.stack([along, wave], axis=1).astype(np.int32)], isClosed=False, color=40, thickness=5
+    )
+    assert not _struck(page)
