@@ -214,9 +214,9 @@ def drop_specks(pieces: list[Piece], width: int, height: int, labels: Labels | N
         return [piece for piece in pieces if piece.extent >= 3 and piece.area_px >= 4]
     main = max(pieces, key=lambda piece: piece.area_px)
     largest = usual_size(pieces)
-    bar = None if labels is None or main.height < 2 * main.width else straight_bar(main.own_of(labels))
     if len(pieces) >= MANY:  # a page of signs: nothing is said by how a piece lies to the largest of them
         return [piece for piece in pieces if piece.extent >= max(0.15 * largest, LEAST_OF_MANY_PX)]
+    bar = None if labels is None or main.height < 2 * main.width else straight_bar(main.own_of(labels))
 
     def is_speck(piece: Piece) -> bool:
         if bar is not None and _is_dot_of(bar, main, piece):
