@@ -51,6 +51,12 @@ def _guarded(arguments: Sequence[str] | None) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return ExitCode.FINE  # whoever read our output has seen enough (`| head`)
+    except PermissionError as fault:
+        say(
+            f"digit-worker: {fault.filename or 'a file'}: {fault.strerror}."
+            " Run it as a user who may, or name another place."
+        )
+        return ExitCode.FINDINGS
     except OSError as fault:
         if fault.errno not in NO_ROOM:
             return _confess()
