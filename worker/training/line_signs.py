@@ -97,20 +97,23 @@ def _resized(ink: Float, x: int, tall: int, middle: float) -> Placed:
     return Placed(scaled, x, round(middle - 0.5 * tall), None)
 
 
-def with_letters(placed: list[Placed], height: int, rng: Rng) -> list[Placed]:
-    """One to three letters beside the digits as if they belonged to them: a unit, a prefix, a word."""
-    letters: list[Placed] = []
+def with_strangers(placed: list[Placed], height: int, rng: Rng) -> list[Placed]:
+    """One to three marks that are no digits beside the digits as if they belonged to them.
+
+    A third of them are letters, of a unit, a prefix, a word; the others are blots, doodles and signs as large.
+    """
+    strangers: list[Placed] = []
     for _ in range(int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15]))):
         tall = round(rng.uniform(0.55, 1.15) * height)
-        x = letters[-1].right + round(rng.uniform(0.03, 0.3) * height) if letters else 0
+        x = strangers[-1].right + round(rng.uniform(0.03, 0.3) * height) if strangers else 0
         middle = rng.normal(0, 0.05) * height - 0.5 * tall  # on the base line, about
-        letters.append(_resized(tight(draw_non_digit(rng)), x, tall, middle))
+        strangers.append(_resized(tight(draw_non_digit(rng)), x, tall, middle))
     gap = round(rng.uniform(0.05, 0.45) * height)
     if rng.random() < 0.5:
         start = max(one.right for one in placed) + gap
-        return [*placed, *(replace(one, x=one.x + start) for one in letters)]
-    shift = max(one.right for one in letters) + gap - min(one.x for one in placed)
-    return [*letters, *(replace(one, x=one.x + shift) for one in placed)]
+        return [*placed, *(replace(one, x=one.x + start) for one in strangers)]
+    shift = max(one.right for one in strangers) + gap - min(one.x for one in placed)
+    return [*strangers, *(replace(one, x=one.x + shift) for one in placed)]
 
 
 def _stroke(points: Sequence[tuple[float, float]], pen: int) -> Float:

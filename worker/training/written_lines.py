@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.training.augmentation import scan, thicken, warp
-from worker.training.line_signs import connect_digits, letter_for, rule_form, with_letters, with_signs
+from worker.training.line_signs import connect_digits, letter_for, rule_form, with_signs, with_strangers
 from worker.training.line_strips import DAMAGE, WrittenLine, middle_of, strip_seen
 from worker.training.linked_noughts import draw_linked_noughts
 from worker.training.pen import draw_shape, render, sample_pen, sample_pen_px, sample_style
@@ -31,7 +31,7 @@ QUICK = 0.3  # of a hand's shapes: such as are read in company only
 # have all their 1s, or all their 7s, from the pen, which writes as people do elsewhere.
 FOREIGN = {1: 0.45, 7: 0.25}
 BARE_ONES = {"vertical", "slanted", "bent", "bowed"}
-LETTERED = 0.2  # of the lines without other signs
+STRANGERS = 0.2  # of the lines without other signs: such marks that are no digits at their side
 NO_DIGITS = 0.06  # lines of letters and scribbles alone
 BLOCK = 250  # lines drawn from one seed
 
@@ -81,8 +81,8 @@ class LineWriter:
         placed = self._row(count, height, rng)
         if rng.random() < 0.4:
             placed = with_signs(placed, height, rng)
-        elif rng.random() < LETTERED:
-            placed = with_letters(placed, height, rng)
+        elif rng.random() < STRANGERS:
+            placed = with_strangers(placed, height, rng)
         if rng.random() < NO_DIGITS:
             placed = [letter_for(one, rng) for one in placed]
         cover, placed = _paint(placed, height, rng)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from worker.training.line_signs import with_letters, with_signs
+from worker.training.line_signs import with_signs, with_strangers
 from worker.training.placed import Placed
 
 HEIGHT = 40
@@ -18,7 +18,7 @@ def _digits() -> list[Placed]:
 def test_letters_stand_before_or_after_the_digits_and_apart_from_them() -> None:
     sides = set()
     for seed in range(40):
-        placed = with_letters(_digits(), HEIGHT, np.random.default_rng(seed))
+        placed = with_strangers(_digits(), HEIGHT, np.random.default_rng(seed))
         digits = [one for one in placed if one.digit is not None]
         letters = [one for one in placed if one.digit is None]
         assert [one.digit for one in digits] == [4, 7]
@@ -37,7 +37,7 @@ def test_letters_are_about_as_high_as_the_digits_and_stand_on_their_line() -> No
     letters = [
         one
         for seed in range(60)
-        for one in with_letters(_digits(), HEIGHT, np.random.default_rng(seed))
+        for one in with_strangers(_digits(), HEIGHT, np.random.default_rng(seed))
         if one.digit is None
     ]
     heights = np.array([one.ink.shape[0] for one in letters])
