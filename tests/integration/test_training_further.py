@@ -11,8 +11,8 @@ import pytest
 
 from worker.cli import main
 from worker.errors import UsageError
-from worker.recognition.bundle import Bundle, add_transcriber, write_bundle
-from worker.recognition.card import TrainingRun
+from worker.recognition.bundle import Bundle, add_transcriber, replace_bundle, write_bundle
+from worker.recognition.card import TrainingRun, write_card
 from worker.recognition.classifier import Classifier
 from worker.training import further
 from worker.training.corpus import LABELS
@@ -98,10 +98,12 @@ def test_a_round_that_fails_leaves_the_bundle_as_it_was(
     def full(*_arguments: object, **_options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(further, "train", full)
+    monkeypatch.setattr(further, "weigh", full)  # the last before the bundle is replaced
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
     with pytest.raises(OSError, match="No space"):
-        train_further(data, bundle, tiles=Round(2_000, 0.1, HARDLY), processes=1)
+        train_further(
+            data, bundle, tiles=Round(2_000, 0.1, HARDLY), lines=Round(250, 0.1, HARDLY), processes=1
+        )
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
     assert [path.name for path in bundle.parent.iterdir()] == ["both"]
 
@@ -111,6 +113,78 @@ def test_what_was_held_out_stays_held_out(bundle: Path, data: Path, tmp_path: Pa
     np.savez(tmp_path / "other.npz", **{**arrays, "x_train": arrays["x_train"][::-1]})
     with pytest.raises(UsageError, match="what was held out then would be learned now"):
         train_further(tmp_path / "other.npz", bundle)
+
+
+def _edited(bundle: Path, old: str, new: str) -> None:
+    card = bundle / "card.json"
+    assert old in card.read_text()
+    card.write_text(card.read_text().replace(old, new))
+
+
+def test_data_whose_origin_is_not_known_may_have_been_learned(bundle: Path, data: Path) -> None:
+    _edited(bundle, load_mnist(data).source, "keras.datasets.mnist")
+    with pytest.raises(UsageError, match=r"was made from keras\.datasets\.mnist, this is mnist\.npz"):
+        train_further(data, bundle)
+
+
+def test_the_same_data_packed_otherwise_are_the_same(data: Path, tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "packed.npz", **dict(np.load(data)))
+    digests = [load_mnist(path).source.split("sha256")[1] for path in (data, tmp_path / "packed.npz")]
+    assert digests[0] == digests[1]
+
+
+def test_a_transcriber_of_another_seed_has_learned_other_digits(bundle: Path, data: Path) -> None:
+    part = Bundle.open(bundle).card.transcriber
+    assert part is not None
+    card = Bundle.open(bundle).card
+    run = TrainingRun(
+        command="train --preset transcriber --seed 6", preset="transcriber", data=load_mnist(data).source,
+        epochs=9, duration_s=1,
+    )  # fmt: skip
+    changed = card.model_copy(update={"transcriber": part.model_copy(update={"training": run})})
+    write_card(bundle, changed)
+    with pytest.raises(UsageError, match="the seed 5, transcriber was trained with 6"):
+        train_further(data, bundle)
+
+
+def test_networks_that_were_built_otherwise_cannot_learn_on(data: Path, tmp_path: Path) -> None:
+    import keras
+
+    layers = [keras.layers.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(len(LABELS))]
+    run = TrainingRun(
+        command="train --preset digits --seed 5", preset="digits", data=load_mnist(data).source, epochs=9,
+        duration_s=1,
+    )  # fmt: skip
+    write_bundle(tmp_path / "old", keras.Sequential(layers), labels=LABELS, seed=5, training=run)
+    with pytest.raises(UsageError, match="is built otherwise by now"):
+        train_further(data, tmp_path / "old")
+
+
+def test_a_link_to_a_bundle_stays_one_and_its_file_names_it_as_well(
+    bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = bundle.with_name("current")
+    link.symlink_to(bundle.name)
+    asked = []
+    monkeypatch.setattr(further, "_learn_tiles", lambda *_: Bundle.open(bundle))
+    monkeypatch.setattr(further, "_learn_lines", lambda *_: Bundle.open(bundle))
+    monkeypatch.setattr(further, "weigh", lambda made, *_: made)
+
+    def replaced(folder: Path, made: Bundle) -> Bundle:
+        asked.append(folder)
+        return replace_bundle(folder, made)
+
+    monkeypatch.setattr(further, "replace_bundle", replaced)
+    for path in (link, link / "model.keras"):
+        assert train_further(data, path).path == bundle
+    assert asked == [bundle, bundle]
+    assert link.is_symlink()
+    assert sorted(path.name for path in bundle.parent.iterdir()) == ["both", "current"]
+
+
+def test_a_seed_below_nought_is_refused(bundle: Path, data: Path) -> None:
+    with pytest.raises(UsageError, match="-1 is negative"):
+        train_further(data, bundle, seed=-1)
 
 
 def test_a_bundle_of_another_kind_cannot_learn_on(data: Path, tmp_path: Path) -> None:

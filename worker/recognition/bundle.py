@@ -303,7 +303,7 @@ def write_bundle(
     model can take that form (a warning in the log says why not). UsageError where `folder` holds
     something else.
     """
-    folder = folder.absolute()
+    folder = folder.resolve()  # the bundle that a link names, not the link
     _refuse_foreign(folder)
     with _staged(folder) as staged:
         digest, found = _save(model, staged / MODEL_FILE)
@@ -338,8 +338,12 @@ def write_bundle(
 
 
 def replace_bundle(folder: Path, bundle: Bundle) -> Bundle:
-    """Make `folder` a bundle as `bundle` is, with what lies beside it, whole or not at all; as it reads back."""
-    folder = folder.absolute()
+    """Make `folder` a bundle as `bundle` is, with all that lies in its folder, and return it as it reads back.
+
+    Whole or not at all; what else `folder` holds stays. UsageError where it is no bundle, ModelError where `bundle`
+    cannot be opened there, OSError as the file system says.
+    """
+    folder = folder.resolve()  # the bundle that a link names, not the link
     _refuse_foreign(folder)
     with _staged(folder) as staged:
         for path in sorted(bundle.path.iterdir()):
@@ -353,7 +357,7 @@ def add_litert_form(folder: Path) -> Bundle:
     Needs TensorFlow. All else in the bundle stays as it is. ModelError where the model cannot take that
     form or then answers differently.
     """
-    folder = folder.absolute()
+    folder = folder.resolve()  # the bundle that a link names, not the link
     bundle = Bundle.open(folder)
     with quiet_tensorflow():
         model = bundle.load()
@@ -372,7 +376,7 @@ def add_transcriber(folder: Path, model: Any, training: TrainingRun | None = Non
 
     All else in the bundle stays as it is. ModelError where the model is no transcriber.
     """
-    folder = folder.absolute()
+    folder = folder.resolve()  # the bundle that a link names, not the link
     bundle = Bundle.open(folder)
     with _staged(folder) as staged:
         write_synced(staged / MODEL_FILE, bundle.content)
@@ -522,7 +526,11 @@ def _publish(staged: Path, folder: Path) -> None:
         if not _exchange(staged, folder):
             aside = staged.with_name(staged.name + ".old")
             folder.rename(aside)
-            staged.rename(folder)
+            try:
+                staged.rename(folder)
+            except OSError:
+                aside.rename(folder)
+                raise
             aside.rename(staged)
         for each in list(staged.iterdir()):
             if each.name not in new | OWN_FILES:

@@ -59,7 +59,6 @@ def load_mnist(path: Path | None = None) -> Mnist:
     if path is None:
         return _download()
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with np.load(path, allow_pickle=False) as arrays:
             train = _examples(arrays["x_train"], arrays["y_train"])
             test = _examples(arrays["x_test"], arrays["y_test"])
@@ -70,7 +69,13 @@ def load_mnist(path: Path | None = None) -> Mnist:
             f"{path} is not MNIST in Keras' layout ({error}): x_train, y_train, x_test and y_test, uint8,"
             " tiles of 28 by 28."
         ) from error
-    return Mnist(train, test, f"{path.name} (sha256 {digest[:16]})")
+    return Mnist(train, test, _source(path.name, train))
+
+
+def _source(name: str, train: Examples) -> str:
+    """Where the data came from, with the digest of what is learned from, however it was packed."""
+    digest = hashlib.sha256(train.pixels.tobytes() + train.labels.astype(np.uint8).tobytes()).hexdigest()
+    return f"{name} (images sha256 {digest[:16]})"
 
 
 def split_validation(train: Examples, seed: int, count: int = VALIDATION_TILES) -> tuple[Examples, Examples]:
@@ -110,4 +115,5 @@ def _download() -> Mnist:
             f"MNIST could not be downloaded ({error}). Fetch mnist.npz where there is a network and name it:"
             " --data FILE (make: DATA=FILE)."
         ) from error
-    return Mnist(_examples(*train), _examples(*test), "keras.datasets.mnist")
+    learn = _examples(*train)
+    return Mnist(learn, _examples(*test), _source("keras.datasets.mnist", learn))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,9 @@ from worker.vision.normalization import NormalizerSettings
 
 TILES = Round(300_000, 2.5, 7e-4)
 LINES = Round(80_000, 2.0, 8e-4)
-FRESH = 10  # added to the seed: the first training drew from seeds near to its own
+FRESH = 10  # between the seeds of one round and those of the next: each draws from several near to its own
+DIGEST = re.compile(r"sha256 ([0-9a-f]+)")
+SEED = re.compile(r"--seed (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class _School:
     learn: Examples
     held_out: Examples
     seed: int  # of that split
-    fresh_seed: int
+    given_seed: int  # by the user
+    fresh_seed: int  # that no round of this bundle drew from
     processes: int
 
 
@@ -53,20 +57,27 @@ def train_further(
     lines: Round = LINES,
     processes: int = 2,
 ) -> Bundle:
-    """Let the networks of the bundle in `folder` learn on, calibrate and weigh them anew; what came of it.
+    """Let the networks of the bundle in `folder` learn on, calibrate and weigh them anew; the bundle that came of it.
 
-    `seed` says what is drawn to learn from; what is held out stays so. `epochs` through the drawn tiles and lines, if
-    given. The bundle stays as it is until the new one is complete. UsageError where it was not made by the preset
-    `digits`, or from other data.
+    Over so many newly drawn `tiles`, and `lines` where it has a transcriber; `epochs` through both, if given. The
+    classifier ends between its old weights and what it learned (`trainer.KEPT`), the transcriber at what it learned.
+    `data` is MNIST's file, None for Keras' download. `seed`, 0 or more, says what is drawn to learn from; what is held
+    out stays so. The bundle stays as it is until the new one is complete. ModelError where it cannot be opened,
+    UsageError where it was not made by the presets `digits` and `transcriber` from this data, or where these have
+    changed since; OSError where nothing can be written beside it.
     """
+    if seed < 0:
+        raise UsageError(f"the seed {seed} is negative: name 0 or more.")
     bundle = Bundle.open(folder)
+    folder = bundle.path.resolve()
     with quiet_tensorflow(hide_gpus=False):
         mnist = load_mnist(data)
     split_seed = _checked(bundle, mnist)
     learn, held_out = split_validation(mnist.train, split_seed)
-    school = _School(data, mnist.source, learn, held_out, split_seed, seed + FRESH, processes)
+    rounds = bundle.card.training.command.count("--further") if bundle.card.training else 0
+    fresh_seed = split_seed + FRESH * (seed + rounds + 1)
+    school = _School(data, mnist.source, learn, held_out, split_seed, seed, fresh_seed, processes)
     tiles, lines = (replace(one, epochs=epochs or one.epochs) for one in (tiles, lines))
-    folder = folder.absolute()
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
         made = _learn_tiles(bundle, Path(beside) / folder.name, school, tiles)
         if bundle.transcriber is not None:
@@ -83,13 +94,36 @@ def _checked(bundle: Bundle, mnist: Mnist) -> int:
         raise UsageError(
             f"{bundle.path} was not made by train --preset digits: it cannot learn on. Train it anew."
         )
-    before, now = card.training.data, mnist.source
-    if "sha256" in before and "sha256" in now and before.split("sha256")[1] != now.split("sha256")[1]:
-        raise UsageError(
-            f"{bundle.path} was made from {before}, this is {now}: what was held out then would be learned now."
-            " Name the same file, or train anew."
-        )
+    part = card.transcriber
+    runs = [card.training, *([part.training] if part is not None and part.training is not None else [])]
+    for run in runs:
+        before, now = run.data, mnist.source
+        if DIGEST.findall(before) != DIGEST.findall(now):
+            raise UsageError(
+                f"{bundle.path} was made from {before}, this is {now}: what was held out then would be learned now."
+                " Name the same data, or train anew."
+            )
+        seeds = SEED.findall(run.command)[:1]
+        if seeds != [str(card.seed)]:
+            raise UsageError(
+                f"{bundle.path}: the split of the data had the seed {card.seed}, {run.preset} was trained with"
+                f" {'/'.join(seeds) or 'an unknown one'}: it may have learned what would be held out now."
+                " Train both with one seed."
+            )
+    _check_networks(bundle)
     return card.seed
+
+
+def _check_networks(bundle: Bundle) -> None:
+    """UsageError where a network of the bundle is not built as it would be now: its weights have no place."""
+    from worker.training.architectures import digits, transcriber
+
+    pairs = [(bundle.load(), digits(len(LABELS)))]
+    if bundle.transcriber is not None:
+        pairs.append((bundle.transcriber.load(), transcriber()))
+    for there, now in pairs:
+        if [each.shape for each in there.get_weights()] != [each.shape for each in now.get_weights()]:
+            raise UsageError(f"{bundle.path}: {now.name} is built otherwise by now. Train it anew.")
 
 
 def _learn_tiles(bundle: Bundle, folder: Path, school: _School, one: Round) -> Bundle:
@@ -132,5 +166,5 @@ def _learn_lines(bundle: Bundle, made: Bundle, school: _School, one: Round) -> B
 
 def _command(before: TrainingRun | None, school: _School) -> str:
     """All the commands that a network came of; what else a run says is of the last."""
-    further = f"train --further --seed {school.fresh_seed - FRESH}"
+    further = f"train --further --seed {school.given_seed}"
     return f"{before.command}; {further}" if before is not None else further
