@@ -116,6 +116,8 @@ def recognize(
     signs = [_looked_over(lines, sheet) for lines, sheet in zip(signs, sheets, strict=True)]
     if expected is not None:
         _fit(sheets, firsts, signs, expected, eyes)
+    rules = expected or [None] * len(signs)
+    signs = [_columns_looked_over(lines, rule) for lines, rule in zip(signs, rules, strict=True)]
     for s in doubtful:
         signs[s] = [
             [_disbelieved(sign) if sign.chosen is not None else sign for sign in line] for line in signs[s]
@@ -235,7 +237,7 @@ def _looked_over(lines: Sequence[list[Sign]], sheet: Sheet) -> list[list[Sign]]:
     own = [without_punctuation(signs, line.marks) for signs, line in zip(lines, sheet.lines, strict=True)]
     if len(own) > 1:
         inks = [[mark.ink for mark in line.marks] for line in sheet.lines]
-        for place in stray_lines(own, inks, (sheet.width, sheet.height)) | unread_in_a_column(own):
+        for place in stray_lines(own, inks, (sheet.width, sheet.height)):
             own[place] = [_disbelieved(sign) for sign in own[place]]
     if not sheet.struck_out or all(sign.chosen is None for signs in own for sign in signs):
         return own
@@ -243,6 +245,17 @@ def _looked_over(lines: Sequence[list[Sign]], sheet: Sheet) -> list[list[Sign]]:
         [_disbelieved(sign) if _is_within(sign.box, sheet.struck_out) else sign for sign in signs]
         for signs in own
     ]
+
+
+def _columns_looked_over(lines: list[list[Sign]], rule: Expectation | None) -> list[list[Sign]]:
+    """The signs of each line; in a column of lone digits, what nobody can tell is in doubt.
+
+    Not where the digits without it are what was expected: then it is none.
+    """
+    places = unread_in_a_column(lines)
+    if not places or (rule is not None and rule.matches(_digits_of(lines))):
+        return lines
+    return [[_disbelieved(sign) for sign in signs] if n in places else signs for n, signs in enumerate(lines)]
 
 
 def _is_within(box: Box, others: Sequence[Box]) -> bool:

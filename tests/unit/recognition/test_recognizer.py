@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from worker.expectation import Expectation
+from worker.expectation import Expectation, Span
 from worker.pattern import Pattern
 from worker.recognition.decision import FRAGMENT, OTHER, SEVERAL, Thresholds, Verdict
 from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX, shares_of
@@ -464,3 +464,33 @@ def test_a_storm_is_not_heard_at_all() -> None:
     verdicts, transcriber = _hear("-1-", _sheet(_scraps(8 * STORM_FROM)))
     assert transcriber.strips == 0
     assert not verdicts[0].is_read
+
+
+def _column_with_a_scribble() -> Sheet:
+    """7, 4 and 6 below one another, and between the last two a scribble as large as they are."""
+    high, wide = GLYPHS[4].shape
+    scribble = np.zeros((high, wide), np.float32)
+    scribble[::9] = scribble[:, ::7] = 1
+    marks = [*_number("7", 40, 20), *_number("4", 40, 140), *_number("6", 40, 380)]
+    return _sheet([*marks, Mark(Box(40, 260, wide, high), scribble)], width=200, height=520)
+
+
+def test_a_sign_that_nobody_can_tell_in_a_column_of_lone_digits_leaves_a_trace() -> None:
+    (verdict,) = _read(_column_with_a_scribble())
+    assert verdict.text == "7\n4\n?\n6"
+    assert not verdict.is_read
+    (plain,) = _read(
+        _sheet([*_number("7", 40, 20), *_number("4", 40, 140), *_number("6", 40, 380)], 200, 520)
+    )
+    assert (plain.text, plain.is_read) == ("7\n4\n6", True)
+
+
+def test_such_a_sign_is_none_where_the_digits_without_it_are_what_was_expected() -> None:
+    sheet = _column_with_a_scribble()
+    expectations = [Expectation(digits=Span(count, count)) for count in (3, 4)]
+    fits, does_not = (
+        recognize([sheet], KnowsItsTiles(), KNOWLEDGE, expected=[one])[0] for one in expectations
+    )
+    assert (fits.text, fits.is_read) == ("7\n4\n6", True)
+    assert does_not.text == "7\n4\n?\n6"
+    assert not does_not.is_read
