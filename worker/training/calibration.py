@@ -130,7 +130,8 @@ def lowest_threshold(
 ) -> float:
     """The lowest confidence, from `least` on, from which on at most `max_wrong` of all readings are wrong.
 
-    A reading counts as often as its weight says, if given.
+    A reading counts as often as its weight says, if given. Rounded up to three digits, as a card keeps it: a lower one
+    would let in what was to be kept out.
     """
     order = np.argsort(-confidence, kind="stable")
     counted = np.ones(len(order)) if weights is None else weights[order]
@@ -138,4 +139,5 @@ def lowest_threshold(
     kept = np.flatnonzero((wrong <= max_wrong) & (confidence[order] >= least))
     if kept.size == 0:
         return 0.999
-    return round(float(np.clip(confidence[order][kept[-1]], least, 0.999)), 3)
+    lowest = float(np.clip(confidence[order][kept[-1]], least, 0.999))
+    return math.ceil(round(lowest * 1000, 6)) / 1000
