@@ -198,3 +198,22 @@ def test_a_bundle_of_another_kind_cannot_learn_on(data: Path, tmp_path: Path) ->
 def test_further_goes_with_both_networks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["train", "--further", "--preset", "transcriber", "--output", str(tmp_path)]) == 2
     assert "trains both networks" in capsys.readouterr().err
+
+
+def test_both_networks_end_between_what_they_were_and_what_they_learned(
+    bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from worker.training import trainer, transcription
+
+    asked: list[float] = []
+
+    def told(start: object, model: object, kept: float) -> list[object]:
+        asked.append(kept if start is not None else 0.0)
+        return list(between(start, model, kept))
+
+    between = trainer.between
+    for room in (trainer, transcription):
+        monkeypatch.setattr(room, "between", told)
+    monkeypatch.setattr(further, "weigh", lambda made, *_: made)
+    train_further(data, bundle, tiles=Round(2_000, 0.1, HARDLY), lines=Round(250, 0.1, HARDLY), processes=1)
+    assert asked == [trainer.KEPT, trainer.KEPT]

@@ -23,7 +23,7 @@ from worker.training.recipe import (
     learn_lines,
     weigh,
 )
-from worker.training.trainer import PlainTiles, train
+from worker.training.trainer import KEPT, PlainTiles, train
 from worker.vision.normalization import NormalizerSettings
 
 TILES = Round(300_000, 2.5, 7e-4)
@@ -60,7 +60,7 @@ def train_further(
     """Let the networks of the bundle in `folder` learn on, calibrate and weigh them anew; the bundle that came of it.
 
     Over so many newly drawn `tiles`, and `lines` where it has a transcriber; `epochs` through both, if given. The
-    classifier ends between its old weights and what it learned (`trainer.KEPT`), the transcriber at what it learned.
+    networks end between their old weights and what they learned (`trainer.KEPT`).
     `data` is MNIST's file, None for Keras' download. `seed`, 0 or more, says what is drawn to learn from; what is held
     out stays so. The bundle stays as it is until the new one is complete. ModelError where it cannot be opened,
     UsageError where it was not made by the presets `digits` and `transcriber` from this data, or where these have
@@ -152,7 +152,7 @@ def _learn_lines(bundle: Bundle, made: Bundle, school: _School, one: Round) -> B
     assert bundle.card.transcriber is not None  # noqa: S101 - as a bundle that has one was opened
     model, duration_s = learn_lines(
         (school.learn, school.held_out), school.seed, [(school.fresh_seed, one)], school.processes,
-        start=bundle.transcriber.load(),
+        start=bundle.transcriber.load(), kept=KEPT,
     )  # fmt: skip
     run = TrainingRun(
         command=_command(bundle.card.transcriber.training, school),

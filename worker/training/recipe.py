@@ -140,10 +140,12 @@ def learn_lines(
     processes: int,
     *,
     start: Any = None,
+    kept: float = 0.0,
 ) -> tuple[Any, float]:
     """A transcriber trained in rounds, each over lines drawn from the seed beside it, and the seconds that it took.
 
-    `examples` to learn from, and held out. `start` is a transcriber to begin with.
+    `examples` to learn from, and held out. `start` is a transcriber to begin with, of which each round keeps so
+    many parts in one.
     """
     learn, held_out = examples
     started_s = time.monotonic()
@@ -153,7 +155,7 @@ def learn_lines(
     for number, (drawn_from, one) in enumerate(rounds):
         written = write_lines(learn, drawn_from, one.count, processes, f"round {number + 1}")
         model = train_transcriber(
-            written, unseen, seed=seed + number, epochs=one.epochs, start=model,
+            written, unseen, seed=seed + number, epochs=one.epochs, start=model, kept=kept,
             peak_learning_rate=one.peak_learning_rate,
         )  # fmt: skip
     return model, time.monotonic() - started_s

@@ -40,7 +40,7 @@ WEIGHT_DECAY = 0.02
 LABEL_SMOOTHING = 0.02
 GRADIENT_NORM = 1.0
 STATISTICS_BATCHES = 150
-KEPT = 0.3  # of the weights that a further round began with
+KEPT = 0.3  # of the weights that a network began a further round with
 
 Batch = tuple[Tiles, Labels]
 
@@ -270,13 +270,13 @@ def _train_digits(task: _Task) -> tuple[Any, _History]:
         )
     done = len(history.epoch) * entry_epochs
     whole = digits(len(task.labels))  # the same weights in float32 throughout, which is what ships
-    whole.set_weights(_between(task.start, model))
+    whole.set_weights(between(task.start, model, KEPT))
     _settle_statistics(whole, source)
     return whole, _History(history.history, entry_epochs, ROUNDS_PER_VALIDATION, done)
 
 
-def _between(start: Any, model: Any) -> list[Any]:
-    """The weights of `model`, or a point between these and the ones that it began with.
+def between(start: Any, model: Any, kept: float) -> list[Any]:
+    """The weights of `model`, or where it began with those of `start`, so many parts in one `kept` of them.
 
     What was learned on is right more often than either end is (Wortsman et al., 2022: robust fine-tuning).
     """
@@ -284,7 +284,7 @@ def _between(start: Any, model: Any) -> list[Any]:
     if start is None:
         return list(learned)
     return [
-        KEPT * before + (1 - KEPT) * after for before, after in zip(start.get_weights(), learned, strict=True)
+        kept * before + (1 - kept) * after for before, after in zip(start.get_weights(), learned, strict=True)
     ]
 
 

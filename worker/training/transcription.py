@@ -22,7 +22,7 @@ from worker.recognition.frames import BLANK, FRAME_PX, WINDOW_PX
 from worker.training.architectures import transcriber
 from worker.training.datasets import Examples
 from worker.training.line_strips import WrittenLine
-from worker.training.trainer import arithmetic
+from worker.training.trainer import arithmetic, between
 from worker.training.written_lines import BLOCK, write_blocks
 from worker.vision.strips import STRIP_PX
 
@@ -81,11 +81,13 @@ def train_transcriber(
     epochs: float,
     progress: TextIO | None = None,
     start: Any = None,
+    kept: float = 0.0,
     peak_learning_rate: float = PEAK_LEARNING_RATE,
 ) -> Any:
     """A transcriber that has seen `lines` so many times, for windows of `WINDOW_PX` columns.
 
-    `start` is a transcriber to begin with, as this function gave it; without one, weights are drawn at random.
+    `start` is a transcriber to begin with, as this function gave it, of whose weights so many parts in one are `kept`;
+    without one, weights are drawn at random.
     """
     import keras
     import tensorflow as tf
@@ -130,7 +132,7 @@ def train_transcriber(
     optimizer.finalize_variable_values(model.trainable_variables)
     whole = transcriber(WINDOW_PX)  # the same weights in float32 throughout, which is what ships
     wide = transcriber(None)
-    wide.set_weights(model.get_weights())
+    wide.set_weights(between(start, model, kept))
     _settle_statistics(wide, lines, seed)
     whole.set_weights(wide.get_weights())
     print(f"transcriber: held-out lines exact {exact_share(wide, held_out):.4f}", file=stream, flush=True)
