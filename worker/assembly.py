@@ -12,7 +12,7 @@ from worker.reading import Reader, ReadingSettings
 from worker.recognition.bundle import Bundle
 from worker.recognition.card import Card
 from worker.recognition.decision import Thresholds
-from worker.recognition.opinions import UNFITTED, LineCalibration, LoneCalibration, Weights
+from worker.recognition.opinions import UNFITTED, LineCalibration, LoneCalibration, TextRanking, Weights
 from worker.settings import Settings
 from worker.vision.decoding import Limits
 from worker.vision.normalization import NormalizerSettings
@@ -90,7 +90,8 @@ def weights_of(card: Card) -> Weights:
         return UNFITTED
     own = part.lone
     lone = None if own is None else LoneCalibration(own.by_one, own.by_both, own.sure_from)
-    return Weights(*part.weights, LineCalibration(*part.calibration), lone)
+    rank = None if part.ranking is None else TextRanking(*part.ranking)
+    return Weights(*part.weights, LineCalibration(*part.calibration), rank, lone)
 
 
 def settle_rule(settings: Settings) -> SettleRule:

@@ -18,7 +18,7 @@ from worker.recognition.classifier import Classifier
 from worker.recognition.decision import Thresholds
 from worker.recognition.frames import FRAME_LABELS, FRAME_PX
 from worker.recognition.knowledge import Knowledge
-from worker.recognition.opinions import LoneCalibration
+from worker.recognition.opinions import LineCalibration, LoneCalibration, TextRanking
 from worker.training.datasets import Examples
 from worker.training.line_strips import WrittenLine
 from worker.training.recipe import weigh
@@ -179,12 +179,14 @@ def test_weights_are_fitted_on_pages_and_say_so(bundle: Bundle) -> None:
     assert model.transcriber is not None
     pages = draw_pages(_examples(), 1, 4)
     known = Knowledge(NormalizerSettings(), 1.0, Thresholds(0.9, 0.5))
-    found = fit_opinion(pages, model, model.transcriber, known, to_weigh=3)
+    found = fit_opinion(pages, model, model.transcriber, known)
     assert 0 < found.weights.classifier <= 1
     assert 0 < found.weights.transcriber <= 1
     assert 0.5 <= found.accept <= 1
-    assert found.why.startswith("3 held-out pages")
-    assert " of 4 pages, which both read as one" in found.why
+    assert found.why.startswith("4 held-out pages")
+    assert found.ranking == found.weights.rank
+    assert min(found.ranking.looked, found.ranking.heard) >= 0
+    assert "lines calibrated on" in found.why
 
 
 def test_weighing_puts_what_lone_digits_are_worth_into_the_card(bundle: Bundle, tmp_path: Path) -> None:
@@ -198,4 +200,7 @@ def test_weighing_puts_what_lone_digits_are_worth_into_the_card(bundle: Bundle, 
     assert part.lone.chosen_on.startswith("12 held-out pages")
     assert Bundle.open(folder).card == weighed.card
     known = weights_of(weighed.card)
+    assert part.ranking is not None
+    assert known.rank == TextRanking(*part.ranking)
+    assert known.calibration == LineCalibration(*part.calibration)
     assert known.lone == LoneCalibration(part.lone.by_one, part.lone.by_both, part.lone.sure_from)

@@ -135,16 +135,21 @@ class TranscriberPart(_Part):
     `answers` is its self-test: what it says of known windows, (n, 11), the mean logits of the ten digits and of
     none, `tolerance` how far an engine may be off, relative where they are larger than 1. `weights` say how much
     the classifier's log-probabilities count, its own, and the classifier's on parts that were cut out, where both
-    speak of a line, and `calibration` how likely the line is right, given both (`opinions.LineCalibration`); from
-    the probability `accept` on a line of several digits is accepted; `chosen_on` says why these. `lone` is for
-    digits that stand alone: where it is None, they are as sure as the classifier is, or as both together are.
+    speak of a line, `ranking` which of the texts so found is the likeliest (`opinions.TextRanking`; None: as found),
+    and `calibration` how likely the line is right, given both (`opinions.LineCalibration`, without its last
+    coefficient in older cards); from the probability `accept` on a line of several digits is accepted; `chosen_on`
+    says why these. `lone` is for digits that stand alone: where it is None, they are as sure as the classifier is,
+    or as both together are.
     """
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     answers: Annotated[list[list[float]], Field(min_length=1)]
     tolerance: Annotated[float, Field(gt=0)] = SELF_TEST_TOLERANCE
     weights: tuple[Weight, Weight, Weight] = (0.7, 0.7, 0.4)
-    calibration: tuple[Constant, Coefficient, Coefficient] = (0.0, 1.0, 0.0)
+    ranking: tuple[Coefficient, Coefficient] | None = None
+    calibration: (
+        tuple[Constant, Coefficient, Coefficient, Coefficient] | tuple[Constant, Coefficient, Coefficient]
+    ) = (0.0, 1.0, 0.0, 0.0)
     accept: Annotated[float, Field(ge=0, le=1)] = 0.0
     chosen_on: str = "default, not chosen for this network"
     lone: LonePart | None = None

@@ -6,7 +6,6 @@ none (the blank of CTC, Graves et al., 2006): a digit lights up some frames abou
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,36 +86,43 @@ def evidence(log_probabilities: Floats, stretches: Sequence[tuple[int, int]]) ->
     return found
 
 
-def ctc_log_likelihood(log_probabilities: Floats, digits: Sequence[int]) -> float:
-    """The log-probability, at most 0, that the frames spell just these digits: CTC's sum over all alignments."""
-    if len(log_probabilities) == 0:
-        return 0.0 if not digits else LOWEST
-    states = np.full(2 * len(digits) + 1, BLANK)
-    states[1::2] = digits
-    may_skip = np.zeros(len(states))  # 1 where the blank between two digits that differ may be left out
-    may_skip[3::2] = states[3::2] != states[1:-2:2]
-    may_skip = may_skip[2:]
-    rows = np.exp(log_probabilities[:, states])
-    alpha = np.zeros(len(states))
-    alpha[:2] = rows[0, :2]
-    total = 0.0
+def ctc_log_likelihoods(log_probabilities: Floats, texts: Sequence[Sequence[int]]) -> Floats:
+    """The log-probability (n,), at most 0, of each text that the frames spell just that: CTC's sum over all alignments.
+
+    Minus infinity where a text is longer than the frames can spell.
+    """
+    lengths = np.array([len(text) for text in texts], np.intp)
+    if len(log_probabilities) == 0 or len(texts) == 0:
+        return np.where(lengths == 0, 0.0, LOWEST)
+    places = np.arange(len(texts))
+    # Behind a shorter text stand blanks, which no way leads back from: they change nothing before them.
+    states = np.full((len(texts), 2 * int(lengths.max()) + 1), BLANK)
+    for own, text in zip(states, texts, strict=True):
+        own[1 : 2 * len(text) : 2] = text
+    # A digit may follow another without a blank between them where the two differ.
+    may_skip = (states[:, 2:] != states[:, :-2]) & (states[:, 2:] != BLANK)
+    rows = np.exp(log_probabilities)[:, states]
+    alpha = np.zeros(states.shape)
+    alpha[:, :2] = rows[0][:, :2]
+    total = np.zeros(len(texts))
     for row in rows[1:]:
         longer = alpha.copy()
-        longer[1:] += alpha[:-1]
-        longer[2:] += may_skip * alpha[:-2]
+        longer[:, 1:] += alpha[:, :-1]
+        longer[:, 2:] += may_skip * alpha[:, :-2]
         alpha = longer * row
-        scale = float(alpha.sum())
-        if scale <= 0.0:
-            return -np.inf
-        alpha /= scale  # or the product of a hundred frames would underflow
-        total += math.log(scale)
-    end = float(alpha[-2:].sum())
-    return min(0.0, total + math.log(end)) if end > 0.0 else -np.inf
+        scale = alpha.sum(axis=1)
+        alpha /= np.maximum(scale, np.finfo(np.float64).tiny)[:, None]  # or a hundred frames would underflow
+        total += np.log(np.maximum(scale, np.finfo(np.float64).tiny))
+    last = alpha[places, 2 * lengths] + np.where(
+        lengths > 0, alpha[places, np.maximum(0, 2 * lengths - 1)], 0.0
+    )
+    with np.errstate(divide="ignore"):
+        return np.minimum(0.0, total + np.log(last))
 
 
 def shares_of(log_probabilities: Floats) -> Floats:
     """The probability (10,) of each digit that the frames spell it, given that they spell just one, whichever."""
-    spelled = np.array([ctc_log_likelihood(log_probabilities, [digit]) for digit in range(BLANK)])
+    spelled = ctc_log_likelihoods(log_probabilities, [[digit] for digit in range(BLANK)])
     likely = np.exp(np.maximum(spelled, LOWEST) - max(LOWEST, float(spelled.max())))
     return np.asarray(likely / likely.sum())
 

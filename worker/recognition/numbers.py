@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
-from worker.recognition.frames import BLANK, Frames, ctc_log_likelihood, evidence, peaks
+from worker.recognition.frames import BLANK, Frames, ctc_log_likelihoods, evidence, peaks
+from worker.recognition.hypotheses import Hypothesis, ranked
 from worker.recognition.lattice import NEVER, Edge, Path, best_paths, posteriors
-from worker.recognition.opinions import LEAST_DOUBT, UNFITTED, Calibrate, Weights
+from worker.recognition.opinions import UNFITTED, Weights
 from worker.vision.candidates import Candidate, Ladder, are_close
 from worker.vision.layout import usual_height
 from worker.vision.page import Box
@@ -38,54 +39,6 @@ LEFT_OUT_COST = 3.0  # for a whole sign of full height left out of a line
 NEVER_SURER = 1e-4  # where two opinions meet, neither counts as more certain than that
 SAME_PLACE = 0.5  # of the joint width of two candidates: what shares so much is one place
 READINGS = 8  # kept of a line, the best first
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """One reading of a line: its signs from the left, and its share of all readings' probability, in [0, 1].
-
-    `frames` is what the transcriber says of the line; None where it was not asked.
-    """
-
-    signs: list[Sign]
-    share: float
-    frames: Frames | None = None
-
-    def calibrated(self, calibration: Calibrate) -> list[Sign]:
-        """The signs, their confidences such that all together are as likely right as `calibration` finds the line.
-
-        The more doubtful a digit was, the more of the change it takes. As they are where one network read alone.
-        """
-        chosen = [sign for sign in self.signs if sign.chosen is not None]
-        if self.frames is None or not chosen:
-            return self.signs
-        ceiling = 1 - LEAST_DOUBT / len(chosen)
-        product = math.prod(min(ceiling, max(LEAST_DOUBT, sign.confidence)) for sign in chosen)
-        digits = [sign.chosen for sign in chosen if sign.chosen is not None]
-        found = calibration(product, ctc_log_likelihood(self.frames.log_probabilities, digits))
-        exponent = math.log(found) / math.log(product)
-        return [
-            sign
-            if sign.chosen is None
-            else replace(
-                held_at(sign, sign.chosen, min(ceiling, max(LEAST_DOUBT, sign.confidence)) ** exponent),
-                is_of_line=True,
-            )
-            for sign in self.signs
-        ]
-
-
-def held_at(sign: Sign, digit: int, confidence: float) -> Sign:
-    """The same sign, its confidence in `digit` being just `confidence`.
-
-    A doubt about the line says nothing about which other digit this might be: the row stays as it is.
-    Confidence goes to the row, at the cost of all others alike.
-    """
-    row = sign.probabilities
-    if confidence > row[digit]:
-        row = row * ((1 - confidence) / (1 - float(row[digit])))
-        row[digit] = confidence
-    return replace(sign, probabilities=row, held=confidence / float(row[digit]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +143,50 @@ def search(
     frames: Frames | None = None,
     weights: Weights = UNFITTED,
 ) -> list[Hypothesis]:
-    """The best readings of a line, the best first.
+    """The best readings of a line, the best first, no two of one text where `frames` are given.
 
     `probabilities` (n, labels) belong to the marks as a whole, `of_candidates` to `ladder.candidates`;
     `frames` is what the transcriber says of the line, where it was asked: a second opinion on every edge.
     """
+    own = _edges(boxes, probabilities, ladder, of_candidates)
+    nodes = ladder.starts[-1] + 1
+    edges = own
+    if frames is not None:
+        is_cut = [False] * len(boxes) + [not candidate.is_joined for candidate in ladder.candidates]
+        edges = _seconded(own, is_cut, ladder, frames, weights)
+    paths = best_paths(edges, nodes, READINGS if frames is None else 2 * READINGS)
+    shares, total = posteriors(edges, nodes)
+    agreed = _Agreement(edges, shares, ladder) if frames is not None else None
+
+    def signs(path: Path) -> list[Sign]:
+        found = []
+        for tag, digit in path.steps:
+            is_mark = tag < len(boxes)
+            row = probabilities[tag] if is_mark else of_candidates[tag - len(boxes)]
+            box = boxes[tag] if is_mark else ladder.candidates[tag - len(boxes)].box
+            if agreed is None:
+                found.append(Sign(row, box, digit, shares[tag]))
+            else:
+                found.append(Sign(agreed.row(tag, row), box, digit))
+        return found
+
+    def hypothesis(path: Path, heard: float = 0.0) -> Hypothesis:
+        share = math.exp(min(0.0, path.score - total))
+        looked = sum(
+            own[tag].nothing if digit is None else own[tag].digits[digit] for tag, digit in path.steps
+        )
+        return Hypothesis(signs(path), share, looked, frames, heard)
+
+    if frames is None:
+        return [hypothesis(path) for path in paths]
+    paths = _by_text(paths)
+    heard = ctc_log_likelihoods(frames.log_probabilities, [list(map(int, path.text)) for path in paths])
+    found = [hypothesis(path, likely) for path, likely in zip(paths, heard.tolist(), strict=True)]
+    return found if weights.rank is None else ranked(found, weights.rank)
+
+
+def _edges(boxes: Sequence[Box], probabilities: Floats, ladder: Ladder, of_candidates: Floats) -> list[Edge]:
+    """What the classifier says of the marks and then of the candidates: an edge each, its tag its place."""
     height = line_height(boxes, probabilities)
     edges = [
         _edge(ladder.starts[i], ladder.starts[i + 1], probabilities[i], box, height, tag=i)
@@ -216,29 +208,7 @@ def search(
         edges.append(
             Edge(edge.first, edge.last, tuple(p - cost for p in edge.digits), nothing - cost, edge.tag)
         )
-    nodes = ladder.starts[-1] + 1
-    if frames is not None:
-        is_cut = [False] * len(boxes) + [not candidate.is_joined for candidate in ladder.candidates]
-        edges = _seconded(edges, is_cut, ladder, frames, weights)
-    paths = best_paths(edges, nodes, READINGS if frames is None else 2 * READINGS)
-    shares, total = posteriors(edges, nodes)
-    agreed = _Agreement(edges, shares, ladder) if frames is not None else None
-
-    def signs(path: Path) -> list[Sign]:
-        found = []
-        for tag, digit in path.steps:
-            is_mark = tag < len(boxes)
-            row = probabilities[tag] if is_mark else of_candidates[tag - len(boxes)]
-            box = boxes[tag] if is_mark else ladder.candidates[tag - len(boxes)].box
-            if agreed is None:
-                found.append(Sign(row, box, digit, shares[tag]))
-            else:
-                found.append(Sign(agreed.row(tag, row), box, digit))
-        return found
-
-    if frames is not None:
-        paths = _by_text(paths)
-    return [Hypothesis(signs(path), math.exp(min(0.0, path.score - total)), frames) for path in paths]
+    return edges
 
 
 def _seconded(

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class TextEvidence(NamedTuple):
+    """What is known of one text that a line may spell: log-probabilities, by the classifier and the transcriber."""
+
+    text: str
+    looked: float
+    heard: float
+
 
 Calibrate = Callable[[float, float], float]  # what a calibration is called with, and gives
+Rank = Callable[[Sequence[TextEvidence]], Sequence[float]]  # log-probabilities of texts, up to a constant
 
 LEAST_DOUBT = 1e-6  # about a whole line, or a lone digit
 LEAST_CTC = -20.0  # what the transcriber finds less likely than that, it rules out
+LEAST_LOOKED = -60.0  # the same for the classifier, about whole lines
 MOST_ODDS = 14.0  # about 1 in 10^6: as little doubt as above
 
 
@@ -29,21 +40,43 @@ def chance(odds: float) -> float:
 class LineCalibration:
     """How likely a line is right as a whole, given both opinions: a logistic model (as Platt, 1999).
 
-    `reading` weighs the log-odds of the product of its digits' probabilities, `ctc` the log-likelihood of that text
-    by the transcriber alone. The second sees what the first cannot: a digit for which no candidate had a place.
+    `reading` weighs the log-odds of the product of its digits' probabilities; `ctc` the log-likelihood of that text by
+    the transcriber alone, and `spelled` its log-odds: only these tell the sure from the very sure. What the transcriber
+    says of a text sees what the product cannot: a digit for which no candidate had a place.
     """
 
     constant: float = 0.0
     reading: float = 1.0
     ctc: float = 0.0
+    spelled: float = 0.0
 
-    def as_tuple(self) -> tuple[float, float, float]:
-        """The three numbers, as a card keeps them."""
-        return self.constant, self.reading, self.ctc
+    def as_tuple(self) -> tuple[float, float, float, float]:
+        """The four numbers, as a card keeps them."""
+        return self.constant, self.reading, self.ctc, self.spelled
 
     def __call__(self, product: float, ctc: float) -> float:
         """The probability, in (0, 1), that a line is right whose digits have this product, by a log-likelihood."""
-        return chance(self.constant + self.reading * log_odds(product) + self.ctc * max(LEAST_CTC, ctc))
+        ctc = max(LEAST_CTC, ctc)
+        by_text = self.ctc * ctc + self.spelled * log_odds(math.exp(ctc))
+        return chance(self.constant + self.reading * log_odds(product) + by_text)
+
+
+@dataclass(frozen=True, slots=True)
+class TextRanking:
+    """How likely each of several texts is, given that one of them is right: a conditional logit (McFadden, 1974).
+
+    `looked` weighs what the classifier says of the signs of a reading, `heard` what the transcriber says of its text.
+    """
+
+    looked: float
+    heard: float
+
+    def __call__(self, texts: Sequence[TextEvidence]) -> list[float]:
+        """Log-probabilities of the texts, up to a constant."""
+        return [
+            self.looked * max(LEAST_LOOKED, one.looked) + self.heard * max(LEAST_CTC, one.heard)
+            for one in texts
+        ]
 
 
 class LoneOpinion(Protocol):
@@ -93,14 +126,16 @@ class Weights:
     """How much the log-probabilities of the classifier and of the transcriber count where both speak of a line.
 
     They look at the same ink: less than two independent witnesses would. What the classifier says of a part cut
-    out of a mark counts `cut`: it was drawn by scissors, not by a hand. `calibration` says what to make of both
-    for a line, `lone` of a digit that stands alone; None: its share of both, as it is.
+    out of a mark counts `cut`: it was drawn by scissors, not by a hand. `rank` says which of the texts found so is the
+    likeliest; None: as they were found. `calibration` says what to make of both for a line, `lone` of a digit that
+    stands alone; None: its share of both, as it is.
     """
 
     classifier: float = 0.7
     transcriber: float = 0.7
     cut: float = 0.4
     calibration: Calibrate = LineCalibration()
+    rank: Rank | None = None
     lone: LoneOpinion | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,15 +20,14 @@ from worker.recognition.decision import (
     judge,
 )
 from worker.recognition.frames import Frames, shares_of
+from worker.recognition.hypotheses import Hypothesis, held_at
 from worker.recognition.knowledge import Floats, Knowledge, Spread, TileClassifier, probabilities_of
 from worker.recognition.numbers import (
     MAYBE_SEVERAL,
     Doubt,
-    Hypothesis,
     doubt_of,
     everything,
     find_doubt,
-    held_at,
     line_height,
     search,
 )
@@ -81,6 +80,7 @@ def recognize(
     spread: Spread = map,
     expected: Sequence[Expectation | None] | None = None,
     transcriber: LineTranscriber | None = None,
+    listen: Callable[[int, Sequence[Hypothesis]], None] | None = None,
 ) -> list[Verdict]:
     """One verdict for each of `sheets`, in their order; `spread` maps a function over items, as `map` does.
 
@@ -89,6 +89,8 @@ def recognize(
 
     `expected` says for each sheet what it shall hold, where that is known: among readings that are about
     as likely it prefers what fits. Whether the best one fits after all is not judged here.
+
+    `listen` is told of each line that got a second look: the place of its sheet, and its readings, the best first.
     """
     if transcriber is None:  # how sure lone digits are was fitted where both may speak
         knowledge = replace(knowledge, weights=replace(knowledge.weights, lone=None))
@@ -112,6 +114,8 @@ def recognize(
                 signs[s][n] = [_alone(signs[s][n][0], own[0], None, knowledge)]
     eyes = _Eyes(classifier, transcriber, knowledge, spread)
     for look, readings in zip(looks, _second_look(looks, sheets, eyes), strict=True):
+        if listen is not None:
+            listen(look.sheet, readings)
         signs[look.sheet][look.line] = _settled(look, readings[0], knowledge)
     signs = [_looked_over(lines, sheet) for lines, sheet in zip(signs, sheets, strict=True)]
     if expected is not None:

@@ -32,8 +32,7 @@ EPOCHS = 9.0  # through the corpus
 HARD_TILES = 40_000  # held out, for calibration
 BATCH_TILES = 128
 HELD_OUT_LINES = 8_000
-PAGES_OF_NUMBERS = 3_600  # held out, to calibrate lines by
-WEIGHED_PAGES = 1_200  # of these, to weigh the two networks by
+PAGES_OF_NUMBERS = 3_600  # held out, to rank texts and calibrate lines by
 LONE_PAGES = 16_000  # held out, with one sign each: one in fifteen is looked at by both networks
 
 
@@ -172,17 +171,18 @@ def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int, lone_pages:
     thresholds = Thresholds(own.accept, own.digit, outlier_weight=own.outlier_weight)
     known = Knowledge(NormalizerSettings(), card.temperature, thresholds)
     drawn = draw_pages(held_out, seed + 4, pages)
-    found = fit_opinion(drawn, model, model.transcriber, known, WEIGHED_PAGES)
+    found = fit_opinion(drawn, model, model.transcriber, known)
     alone = fit_lone_part(
         draw_lone_pages(held_out, seed + 5, lone_pages),
         model,
         model.transcriber,
-        replace(known, weights=replace(found.weights, calibration=found.calibration)),
+        replace(known, weights=found.weights),
     )
     chosen = (found.weights.classifier, found.weights.transcriber, found.weights.cut)
     chosen_part = part.model_copy(
         update={
             "weights": chosen,
+            "ranking": (found.ranking.looked, found.ranking.heard),
             "calibration": found.calibration.as_tuple(),
             "accept": found.accept,
             "chosen_on": found.why,

@@ -13,7 +13,7 @@ from worker.recognition.frames import (
     FRAME_LABELS,
     LOWEST,
     Frames,
-    ctc_log_likelihood,
+    ctc_log_likelihoods,
     evidence,
     peaks,
     shares_of,
@@ -47,17 +47,25 @@ def test_evidence_for_a_digit_sums_all_ways_to_spell_it(digit: int) -> None:
     assert math.exp(found) == pytest.approx(_by_hand(rows[1:5], (digit,)))
 
 
-@pytest.mark.parametrize("text", [(), (3,), (3, 3), (3, 7), (3, 7, 3), (7, 7, 7)])
-def test_the_likelihood_of_a_text_sums_all_its_alignments(text: tuple[int, ...]) -> None:
+TEXTS = [(), (3,), (3, 3), (3, 7), (3, 7, 3), (7, 7, 7)]
+
+
+def test_the_likelihood_of_a_text_sums_all_its_alignments_whatever_is_asked_beside_it() -> None:
     rows = _rows(6, seed=2)
-    assert math.exp(ctc_log_likelihood(rows, text)) == pytest.approx(_by_hand(rows, text))
+    found = np.exp(ctc_log_likelihoods(rows, TEXTS))
+    assert found == pytest.approx([_by_hand(rows, text) for text in TEXTS])
+    for text, likely in zip(TEXTS, found, strict=True):
+        assert np.exp(ctc_log_likelihoods(rows, [text])) == pytest.approx([likely])
+    assert ctc_log_likelihoods(rows, []).shape == (0,)
 
 
 def test_a_text_longer_than_the_line_is_impossible_and_a_long_line_does_not_underflow() -> None:
-    assert ctc_log_likelihood(_rows(2), [1, 1]) == -math.inf
-    assert ctc_log_likelihood(np.zeros((0, FRAME_LABELS)), [1]) < -20
-    assert ctc_log_likelihood(np.zeros((0, FRAME_LABELS)), []) == 0.0
-    assert -1e5 < ctc_log_likelihood(np.full((900, FRAME_LABELS), -25.0), [1, 2]) < -1e4
+    assert ctc_log_likelihoods(_rows(2), [[1, 1], [1]])[0] == -np.inf
+    assert np.isfinite(ctc_log_likelihoods(_rows(2), [[1, 1], [1]])[1])
+    none = ctc_log_likelihoods(np.zeros((0, FRAME_LABELS)), [[1], []])
+    assert none[0] < -20
+    assert none[1] == 0.0
+    assert -1e5 < ctc_log_likelihoods(np.full((900, FRAME_LABELS), -25.0), [[1, 2]])[0] < -1e4
 
 
 def test_evidence_for_nothing_is_that_of_blanks() -> None:
@@ -113,7 +121,7 @@ def test_the_shares_are_of_the_ten_digits_alone() -> None:
     shares = shares_of(rows)
     assert shares.sum() == pytest.approx(1.0)
     assert shares[3] > 0.99
-    texts = np.exp([ctc_log_likelihood(rows, [digit]) for digit in range(10)])
+    texts = np.exp(ctc_log_likelihoods(rows, [[digit] for digit in range(10)]))
     assert shares == pytest.approx(texts / texts.sum())
 
 

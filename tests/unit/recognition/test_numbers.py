@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 from worker.recognition.decision import DIGITS, FRAGMENT, OTHER, SEVERAL, Sign
-from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX, Frames, ctc_log_likelihood
+from worker.recognition.frames import BLANK, FRAME_LABELS, FRAME_PX, Frames, ctc_log_likelihoods
+from worker.recognition.hypotheses import Hypothesis
 from worker.recognition.numbers import (
     READINGS,
     Doubt,
-    Hypothesis,
     doubt_of,
     everything,
     find_doubt,
     line_height,
     search,
 )
-from worker.recognition.opinions import LEAST_DOUBT, LineCalibration
+from worker.recognition.opinions import TextRanking, Weights
 from worker.vision.candidates import Candidate, Ladder
 from worker.vision.page import Box
 from worker.vision.strips import DIGIT_PX, MARGIN, Band
@@ -207,41 +205,21 @@ def test_fused_rows_are_probabilities() -> None:
         assert all(sign.probabilities.sum() == pytest.approx(1) for sign in reading.signs)
 
 
-def test_a_line_is_as_sure_as_it_is_calibrated_and_the_doubtful_digit_takes_the_doubt() -> None:
-    box = Box(0, 0, 9, 9)
-    signs = [Sign(_row(3, 0.99), box, 3), Sign(_row(7, 0.8), box, 7), Sign(_row(OTHER), box, None)]
-    frames = _frames("--3----1--", 100)  # the transcriber spells another number
-    ctc = ctc_log_likelihood(frames.log_probabilities, [3, 7])
-    assert ctc < -4
-    line = Hypothesis(signs, 0.9, frames)
-    for constant in (-4.0, 0.0, 4.0):
-        calibration = LineCalibration(constant, 0.5, 0.1)
-        first, second, left_out = line.calibrated(calibration)
-        assert first.confidence * second.confidence == pytest.approx(calibration(0.99 * 0.8, ctc), rel=1e-4)
-        assert first.confidence > second.confidence
-        for sign in (first, second):
-            assert sign.is_of_line
-            assert sign.probabilities.sum() == pytest.approx(1)
-            assert sign.probabilities.argmax() == sign.chosen  # doubt about the line is none about the digit
-            assert sign.confidence <= float(sign.probabilities.max()) + 1e-12
-        assert left_out is signs[2]
-    assert Hypothesis(signs, 0.9).calibrated(LineCalibration(-9.0)) is signs
-
-
-@pytest.mark.parametrize("sure", [1.0, 1 - 1e-9, 1 - 1e-7, 0.5])
-def test_eight_certain_digits_can_be_doubted(sure: float) -> None:
-    signs = [Sign(_row(3, sure), Box(9 * i, 0, 9, 9), 3) for i in range(8)]
-    line = Hypothesis(signs, 1.0, _frames("-3-3-3-3-3-3-3-3-", 100))
-    calibrated = line.calibrated(lambda _product, _ctc: 0.2)
-    assert math.prod(sign.confidence for sign in calibrated) == pytest.approx(0.2, rel=1e-3)
-
-
-def test_an_unfitted_calibration_changes_nothing_and_more_evidence_never_means_less() -> None:
-    for sure in (1e-9, 0.2, 0.9, 1.0):
-        expected = min(1 - LEAST_DOUBT, max(LEAST_DOUBT, sure))
-        assert LineCalibration()(sure, -5.0) == pytest.approx(expected, rel=1e-3)
-    fitted = LineCalibration(1.0, 0.8, 0.5)
-    assert fitted(0.9, -1.0) > fitted(0.9, -2.0) > fitted(0.5, -2.0) > fitted(0.5, -np.inf) > 0
+def test_the_whole_text_decides_where_no_frame_is_a_good_place_to_part_digits() -> None:
+    boxes = _boxes(2)
+    rows = np.array([_row(4), np.full(LABELS, 0.001)])
+    rows[1, 1], rows[1, 7] = 0.6, 0.39
+    # The frames that say 7 all lie before the border between the two marks: behind it none speaks of any digit.
+    ladder = Ladder((0, 1, 2), (), (0.0, float(boxes[1].right) * 0.8, float(boxes[1].right)))
+    frames = _frames("--4---77--", boxes[1].right)
+    found = search(boxes, rows, ladder, EMPTY, frames, Weights(1.0, 0.2, 1.0))
+    by_text = search(boxes, rows, ladder, EMPTY, frames, Weights(1.0, 0.2, 1.0, rank=TextRanking(0.2, 1.0)))
+    assert _digits(found[0].signs) == "41"
+    assert _digits(by_text[0].signs) == by_text[0].text == "47"
+    assert {one.text for one in found} == {one.text for one in by_text}
+    heard = ctc_log_likelihoods(frames.log_probabilities, [[4, 7]])
+    assert by_text[0].heard == pytest.approx(heard[0])
+    assert by_text[0].looked == pytest.approx(np.log(rows[0, 4]) + np.log(rows[1, 7]))
 
 
 def test_two_digits_heard_in_one_mark_are_to_be_cut_between_them() -> None:

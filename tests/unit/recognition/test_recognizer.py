@@ -494,3 +494,14 @@ def test_such_a_sign_is_none_where_the_digits_without_it_are_what_was_expected()
     assert (fits.text, fits.is_read) == ("7\n4\n6", True)
     assert does_not.text == "7\n4\n?\n6"
     assert not does_not.is_read
+
+
+def test_who_listens_is_told_of_each_line_that_is_looked_at_twice() -> None:
+    heard: list[tuple[int, list[str]]] = []
+    sheets = [_sheet(_number("2", 20, 40)), _sheet(_number("31", 20, 40))]
+    recognize(
+        sheets, KnowsItsTiles(), KNOWLEDGE, transcriber=Hears("-3--1-"),
+        listen=lambda place, readings: heard.append((place, [one.text for one in readings])),
+    )  # fmt: skip
+    assert [place for place, _ in heard] == [1]
+    assert heard[0][1][0] == "31"
