@@ -19,6 +19,7 @@ from worker.training.corpus import LABELS
 from worker.training.datasets import load_mnist
 from worker.training.further import train_further
 from worker.training.recipe import Round
+from worker.training.trainer import KEPT
 
 # So low that nothing moves: what comes of it shows where it began.
 HARDLY = 1e-9
@@ -95,15 +96,18 @@ def test_networks_learn_on_from_where_they_stopped(
 def test_a_round_that_fails_leaves_the_bundle_as_it_was(
     bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def learned(before: Bundle, folder: Path, *_rest: object) -> Bundle:
+        return Bundle.open(Path(shutil.copytree(before.path, folder)))
+
     def full(*_arguments: object, **_options: object) -> None:
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(further, "_learn_tiles", learned)
+    monkeypatch.setattr(further, "_learn_lines", lambda _before, made, *_: made)
     monkeypatch.setattr(further, "weigh", full)  # the last before the bundle is replaced
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
     with pytest.raises(OSError, match="No space"):
-        train_further(
-            data, bundle, tiles=Round(2_000, 0.1, HARDLY), lines=Round(250, 0.1, HARDLY), processes=1
-        )
+        train_further(data, bundle)
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
     assert [path.name for path in bundle.parent.iterdir()] == ["both"]
 
@@ -200,20 +204,17 @@ def test_further_goes_with_both_networks(capsys: pytest.CaptureFixture[str], tmp
     assert "trains both networks" in capsys.readouterr().err
 
 
-def test_both_networks_end_between_what_they_were_and_what_they_learned(
+def test_the_transcriber_ends_between_what_it_was_and_what_it_learned(
     bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from worker.training import trainer, transcription
-
     asked: list[float] = []
 
-    def told(start: object, model: object, kept: float) -> list[object]:
-        asked.append(kept if start is not None else 0.0)
-        return list(between(start, model, kept))
+    def learned(*_arguments: object, start: object, kept: float) -> tuple[object, float]:
+        asked.append(kept)
+        return start, 1.0
 
-    between = trainer.between
-    for room in (trainer, transcription):
-        monkeypatch.setattr(room, "between", told)
+    monkeypatch.setattr(further, "_learn_tiles", lambda *_: Bundle.open(bundle))
+    monkeypatch.setattr(further, "learn_lines", learned)
     monkeypatch.setattr(further, "weigh", lambda made, *_: made)
-    train_further(data, bundle, tiles=Round(2_000, 0.1, HARDLY), lines=Round(250, 0.1, HARDLY), processes=1)
-    assert asked == [trainer.KEPT, trainer.KEPT]
+    train_further(data, bundle)
+    assert asked == [KEPT]
