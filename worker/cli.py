@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,13 +52,13 @@ def _guarded(arguments: Sequence[str] | None) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return ExitCode.FINE  # whoever read our output has seen enough (`| head`)
-    except PermissionError as fault:
-        say(
-            f"digit-worker: {fault.filename or 'a file'}: {fault.strerror}."
-            " Run it as a user who may, or name another place."
-        )
-        return ExitCode.FINDINGS
     except OSError as fault:
+        if fault.errno in NOT_ALLOWED and fault.filename is not None:
+            say(
+                f"digit-worker: {fault.filename}: {fault.strerror}."
+                " Run it as a user who may, or name another place."
+            )
+            return ExitCode.FINDINGS
         if fault.errno not in NO_ROOM:
             return _confess()
         say(f"digit-worker: the output is not complete: {fault.strerror}. Make room, and run it again.")

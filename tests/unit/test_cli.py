@@ -18,6 +18,8 @@ from worker import cli
             "models/digits: Permission denied",
         ),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "Make room, and run it again"),
+        (OSError(errno.EROFS, "Read-only file system", "/mnt/x"), 1, "/mnt/x: Read-only file system"),
+        (PermissionError(errno.EPERM, "Operation not permitted"), 70, "this is a bug"),
         (OSError(errno.EIO, "Input/output error"), 70, "this is a bug"),
     ],
 )

@@ -18,6 +18,8 @@ from worker.recognition.opinions import LEAST_DOUBT, Calibrate, Rank, TextEviden
 
 Floats = npt.NDArray[np.float64]
 
+LEAST_PRODUCT = 1e-300  # of ever so many doubtful digits: its logarithm is a number
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
@@ -41,7 +43,7 @@ class Hypothesis:
     @property
     def product(self) -> float:
         """The product of its digits' probabilities, in (0, 1); 1 where it has none."""
-        return math.prod(_within(sign.confidence, self._ceiling) for sign in self._digits)
+        return max(LEAST_PRODUCT, math.prod(_within(sign.confidence, self._ceiling) for sign in self._digits))
 
     @property
     def _digits(self) -> list[Sign]:

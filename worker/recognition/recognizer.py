@@ -254,12 +254,16 @@ def _looked_over(lines: Sequence[list[Sign]], sheet: Sheet) -> list[list[Sign]]:
 def _columns_looked_over(lines: list[list[Sign]], rule: Expectation | None) -> list[list[Sign]]:
     """The signs of each line; in a column of lone digits, what nobody can tell is in doubt.
 
-    Not where the digits without it are what was expected: then it is none.
+    Not where only the digits without it are what was expected: then it is none.
     """
     places = unread_in_a_column(lines)
-    if not places or (rule is not None and rule.matches(_digits_of(lines))):
+    if not places:
         return lines
-    return [[_disbelieved(sign) for sign in signs] if n in places else signs for n, signs in enumerate(lines)]
+    marked = [
+        [_disbelieved(sign) for sign in signs] if n in places else signs for n, signs in enumerate(lines)
+    ]
+    is_none = rule is not None and rule.matches(_digits_of(lines)) and not rule.matches(_digits_of(marked))
+    return lines if is_none else marked
 
 
 def _is_within(box: Box, others: Sequence[Box]) -> bool:

@@ -28,6 +28,7 @@ from worker.vision.normalization import NormalizerSettings
 
 TILES = Round(300_000, 2.5, 7e-4)
 LINES = Round(80_000, 2.0, 8e-4)
+ROUNDS_APART = 100  # how many rounds a bundle may see before two seeds could draw the same
 FRESH = 10  # between the seeds of one round and those of the next: each draws from several near to its own
 DIGEST = re.compile(r"sha256 ([0-9a-f]+)")
 SEED = re.compile(r"--seed (\d+)")
@@ -75,11 +76,11 @@ def train_further(
     split_seed = _checked(bundle, mnist)
     learn, held_out = split_validation(mnist.train, split_seed)
     rounds = bundle.card.training.command.count("--further") if bundle.card.training else 0
-    fresh_seed = split_seed + FRESH * (seed + rounds + 1)
+    fresh_seed = split_seed + FRESH * (1 + rounds + ROUNDS_APART * (seed + 1))
     school = _School(data, mnist.source, learn, held_out, split_seed, seed, fresh_seed, processes)
     tiles, lines = (replace(one, epochs=epochs or one.epochs) for one in (tiles, lines))
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
-        made = _learn_tiles(bundle, Path(beside) / folder.name, school, tiles)
+        made = _learn_tiles(bundle, Path(beside) / bundle.card.name, school, tiles)
         if bundle.transcriber is not None:
             made = _learn_lines(bundle, made, school, lines)
             pages, lone_pages = min(PAGES_OF_NUMBERS, lines.count), min(LONE_PAGES, lines.count)

@@ -42,14 +42,16 @@ def fit_choice(options: Sequence[Floats], chosen: Sequence[int], start: Floats) 
     place in its set.
     """
     used = list(range(len(start)))
-    while True:
+    found = start
+    while used:
         found = _fit_choice([rows[:, used] for rows in options], chosen, start[used])
-        worst = min(range(len(used)), key=lambda place: found[place], default=-1)
-        if worst < 0 or found[worst] >= 0:
+        worst = int(np.argmin(found))
+        if found[worst] >= 0:
             break
         del used[worst]
     coefficients = np.zeros(len(start))
-    coefficients[used] = np.round(found, 3)
+    if used:
+        coefficients[used] = np.round(found, 3)
     return coefficients
 
 

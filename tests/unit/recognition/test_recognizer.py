@@ -494,6 +494,9 @@ def test_such_a_sign_is_none_where_the_digits_without_it_are_what_was_expected()
     assert (fits.text, fits.is_read) == ("7\n4\n6", True)
     assert does_not.text == "7\n4\n?\n6"
     assert not does_not.is_read
+    loose = Expectation(digits=Span(1, 8))  # says nothing of whether one is missing
+    (verdict,) = recognize([sheet], KnowsItsTiles(), KNOWLEDGE, expected=[loose])
+    assert (verdict.text, verdict.is_read) == ("7\n4\n?\n6", False)
 
 
 def test_who_listens_is_told_of_each_line_that_is_looked_at_twice() -> None:

@@ -93,3 +93,8 @@ def test_lines_that_say_nothing_leave_the_ranking_as_it_is() -> None:
     missed = [_reading("12", -1.0, -9.0), _reading("17", -9.0, -1.0)]
     found = fit_ranking([(only, "12"), (missed, "42"), ([], "1")])
     assert found == UNFITTED_RANKING
+
+
+def test_readers_who_both_lie_rank_nothing() -> None:
+    found = fit_ranking(_texts(2000, (-0.5, -0.5)))
+    assert (found.looked, found.heard) == (0, 0)
