@@ -95,16 +95,17 @@ def test_networks_learn_on_from_where_they_stopped(
     assert [path.name for path in bundle.parent.iterdir() if path.name != "mnist.npz"] == ["both"]
 
 
+def _copied(before: Bundle, folder: Path, *_rest: object) -> Bundle:
+    return Bundle.open(Path(shutil.copytree(before.path, folder)))
+
+
 def test_a_round_that_fails_leaves_the_bundle_as_it_was(
     bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def learned(before: Bundle, folder: Path, *_rest: object) -> Bundle:
-        return Bundle.open(Path(shutil.copytree(before.path, folder)))
-
     def full(*_arguments: object, **_options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(further, "_learn_tiles", learned)
+    monkeypatch.setattr(further, "_learn_tiles", _copied)
     monkeypatch.setattr(further, "_learn_lines", lambda _before, made, *_: made)
     monkeypatch.setattr(further, "weigh", full)  # the last before the bundle is replaced
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
@@ -121,6 +122,31 @@ def test_what_was_held_out_stays_held_out(bundle: Path, data: Path, tmp_path: Pa
         train_further(tmp_path / "other.npz", bundle)
 
 
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_bundle_that_was_changed_meanwhile_is_not_overwritten(
+    bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch, *, is_gone: bool
+) -> None:
+    def meanwhile(made: Bundle, *_rest: object) -> Bundle:
+        if is_gone:
+            shutil.rmtree(bundle)
+        else:
+            _edited(bundle, '"digit": 0.5', '"digit": 0.75')
+        return made
+
+    monkeypatch.setattr(further, "_learn_tiles", _copied)
+    monkeypatch.setattr(further, "_learn_lines", lambda _before, made, *_: made)
+    monkeypatch.setattr(further, "weigh", meanwhile)
+    with pytest.raises(
+        UsageError, match=r"both was changed while .* what they learned is in .*both\.further-"
+    ):
+        train_further(data, bundle)
+    names = [path.name for path in sorted(bundle.parent.iterdir())]
+    assert [name.partition("-")[0] for name in names] == ["both"] * (not is_gone) + ["both.further"]
+    assert Bundle.open(bundle.parent / names[-1]).card.thresholds.digit == 0.5
+    if not is_gone:
+        assert Bundle.open(bundle).card.thresholds.digit == 0.75
+
+
 def _edited(bundle: Path, old: str, new: str) -> None:
     card = bundle / "card.json"
     assert old in card.read_text()
@@ -129,7 +155,15 @@ def _edited(bundle: Path, old: str, new: str) -> None:
 
 def test_data_whose_origin_is_not_known_may_have_been_learned(bundle: Path, data: Path) -> None:
     _edited(bundle, load_mnist(data).source, "keras.datasets.mnist")
-    with pytest.raises(UsageError, match=r"was made from keras\.datasets\.mnist, this is mnist\.npz"):
+    with pytest.raises(
+        UsageError, match=r"does not say which images digits was trained with .*datasets\.mnist"
+    ):
+        train_further(data, bundle)
+
+
+def test_a_digest_of_the_file_says_nothing_of_the_images(bundle: Path, data: Path) -> None:
+    _edited(bundle, "(images sha256 ", "(sha256 ")
+    with pytest.raises(UsageError, match="does not say which images"):
         train_further(data, bundle)
 
 
@@ -215,7 +249,7 @@ def test_the_transcriber_ends_between_what_it_was_and_what_it_learned(
         asked.append(kept)
         return start, 1.0
 
-    monkeypatch.setattr(further, "_learn_tiles", lambda *_: Bundle.open(bundle))
+    monkeypatch.setattr(further, "_learn_tiles", _copied)
     monkeypatch.setattr(further, "learn_lines", learned)
     monkeypatch.setattr(further, "weigh", lambda made, *_: made)
     train_further(data, bundle)

@@ -89,7 +89,7 @@ def evidence(log_probabilities: Floats, stretches: Sequence[tuple[int, int]]) ->
 def ctc_log_likelihoods(log_probabilities: Floats, texts: Sequence[Sequence[int]]) -> Floats:
     """The log-probability (n,), at most 0, of each text that the frames spell just that: CTC's sum over all alignments.
 
-    Minus infinity where a text is longer than the frames can spell.
+    `LOWEST` and less where the frames cannot spell a text: minus infinity where they are too few for it.
     """
     lengths = np.array([len(text) for text in texts], np.intp)
     if len(log_probabilities) == 0 or len(texts) == 0:

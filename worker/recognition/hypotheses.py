@@ -25,8 +25,9 @@ LEAST_PRODUCT = 1e-300  # of ever so many doubtful digits: its logarithm is a nu
 class Hypothesis:
     """One reading of a line: its signs from the left, and its share of all readings' probability, in [0, 1].
 
-    `looked` is the log-probability of these signs by the classifier alone. `frames` is what the transcriber says of
-    the line, None where it was not asked; `heard` its log-probability that the whole line spells this text.
+    `looked` is what the classifier alone says of these signs: their log-probability, less what their cuts cost.
+    `frames` is what the transcriber says of the line, None where it was not asked; `heard` its log-probability that
+    the whole line spells this text.
     """
 
     signs: list[Sign]
@@ -86,7 +87,7 @@ def ranked(hypotheses: Sequence[Hypothesis], rank: Rank) -> list[Hypothesis]:
     """
     if not hypotheses:
         return []
-    told = [TextEvidence(one.text, one.looked, one.heard) for one in hypotheses]
+    told = [TextEvidence(one.looked, one.heard) for one in hypotheses]
     scores = np.asarray(rank(told), np.float64)
     likely = np.exp(scores - scores.max())
     shares = likely / likely.sum() * min(1.0, sum(one.share for one in hypotheses))

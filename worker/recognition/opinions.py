@@ -9,9 +9,8 @@ from typing import NamedTuple, Protocol
 
 
 class TextEvidence(NamedTuple):
-    """What is known of one text that a line may spell: log-probabilities, by the classifier and the transcriber."""
+    """What both said of one text that a line may spell: log-probabilities, by the classifier and the transcriber."""
 
-    text: str
     looked: float
     heard: float
 

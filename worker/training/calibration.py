@@ -130,14 +130,16 @@ def lowest_threshold(
 ) -> float:
     """The lowest confidence, from `least` on, from which on at most `max_wrong` of all readings are wrong.
 
-    A reading counts as often as its weight says, if given. Rounded up to three digits, as a card keeps it: a lower one
-    would let in what was to be kept out.
+    A reading counts as often as its weight says, if given. To three digits, as a card keeps it; 0.999 where no such
+    threshold, or none that anything reaches, keeps the bound.
     """
     order = np.argsort(-confidence, kind="stable")
     counted = np.ones(len(order)) if weights is None else weights[order]
-    wrong = np.cumsum(counted * ~right[order]) / np.cumsum(counted)
-    kept = np.flatnonzero((wrong <= max_wrong) & (confidence[order] >= least))
-    if kept.size == 0:
-        return 0.999
-    lowest = float(np.clip(confidence[order][kept[-1]], least, 0.999))
-    return math.ceil(round(lowest * 1000, 6)) / 1000
+    accepted = np.concatenate([[0.0], np.cumsum(counted)])
+    wrong = np.concatenate([[0.0], np.cumsum(counted * ~right[order])])
+    # Told at the very thresholds a card can hold: between two readings, or among equal ones, a share says nothing.
+    thresholds = np.unique(np.ceil(np.round(confidence * 1000, 6))) / 1000
+    thresholds = thresholds[(thresholds >= least) & (thresholds < 1)]
+    reached = np.searchsorted(-confidence[order], -thresholds, side="right")
+    kept = (accepted[reached] > 0) & (wrong[reached] <= max_wrong * accepted[reached])
+    return float(thresholds[kept][0]) if kept.any() else 0.999

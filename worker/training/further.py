@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from worker.errors import UsageError
+from worker.errors import ModelError, UsageError
 from worker.recognition.bundle import Bundle, add_transcriber, replace_bundle
 from worker.recognition.card import TrainingRun
 from worker.recognition.quiet import quiet_tensorflow
@@ -30,7 +30,7 @@ TILES = Round(300_000, 2.5, 7e-4)
 LINES = Round(80_000, 2.0, 8e-4)
 ROUNDS_APART = 100  # how many rounds a bundle may see before two seeds could draw the same
 FRESH = 10  # between the seeds of one round and those of the next: each draws from several near to its own
-DIGEST = re.compile(r"sha256 ([0-9a-f]+)")
+DIGEST = re.compile(r"images sha256 ([0-9a-f]+)")
 SEED = re.compile(r"--seed (\d+)")
 
 
@@ -58,14 +58,14 @@ def train_further(
     lines: Round = LINES,
     processes: int = 2,
 ) -> Bundle:
-    """Let the networks of the bundle in `folder` learn on, calibrate and weigh them anew; the bundle that came of it.
+    """Let the networks of the bundle in `folder` learn on, fit anew what to make of both; the bundle that came of it.
 
     Over so many newly drawn `tiles`, and `lines` where it has a transcriber; `epochs` through both, if given. The
     networks end between their old weights and what they learned (`trainer.KEPT`).
     `data` is MNIST's file, None for Keras' download. `seed`, 0 or more, says what is drawn to learn from; what is held
     out stays so. The bundle stays as it is until the new one is complete. ModelError where it cannot be opened,
     UsageError where it was not made by the presets `digits` and `transcriber` from this data, or where these have
-    changed since; OSError where nothing can be written beside it.
+    changed since, or where another took its place meanwhile; OSError where nothing can be written beside it.
     """
     if seed < 0:
         raise UsageError(f"the seed {seed} is negative: name 0 or more.")
@@ -85,7 +85,7 @@ def train_further(
             made = _learn_lines(bundle, made, school, lines)
             pages, lone_pages = min(PAGES_OF_NUMBERS, lines.count), min(LONE_PAGES, lines.count)
             made = weigh(made, held_out, split_seed, pages, lone_pages)
-        return replace_bundle(folder, made)
+        return _take_place(bundle, folder, made)
 
 
 def _checked(bundle: Bundle, mnist: Mnist) -> int:
@@ -99,6 +99,11 @@ def _checked(bundle: Bundle, mnist: Mnist) -> int:
     runs = [card.training, *([part.training] if part is not None and part.training is not None else [])]
     for run in runs:
         before, now = run.data, mnist.source
+        if not DIGEST.search(before):
+            raise UsageError(
+                f"{bundle.path}: its card does not say which images {run.preset} was trained with (only {before}): some"
+                " of what would be held out now may have been learned. Train it anew."
+            )
         if DIGEST.findall(before) != DIGEST.findall(now):
             raise UsageError(
                 f"{bundle.path} was made from {before}, this is {now}: what was held out then would be learned now."
@@ -125,6 +130,22 @@ def _check_networks(bundle: Bundle) -> None:
     for there, now in pairs:
         if [each.shape for each in there.get_weights()] != [each.shape for each in now.get_weights()]:
             raise UsageError(f"{bundle.path}: {now.name} is built otherwise by now. Train it anew.")
+
+
+def _take_place(before: Bundle, folder: Path, made: Bundle) -> Bundle:
+    """`made` in `folder` in the place of `before`; UsageError, with `made` kept beside it, where another is there."""
+    try:
+        is_there = Bundle.open(folder).card == before.card
+    except ModelError:
+        is_there = False
+    if is_there:
+        return replace_bundle(folder, made)
+    kept = Path(tempfile.mkdtemp(prefix=f"{folder.name}.further-", dir=folder.parent))
+    made.path.rename(kept)
+    kept.chmod(0o755)  # mkdtemp's is its owner's alone
+    raise UsageError(
+        f"{folder} was changed while its networks learned on, and stays as it is: what they learned is in {kept}."
+    )
 
 
 def _learn_tiles(bundle: Bundle, folder: Path, school: _School, one: Round) -> Bundle:

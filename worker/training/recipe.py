@@ -87,7 +87,7 @@ def calibrate_tiles(folder: Path, held_out: Examples, seed: int, most: int, proc
 
 @dataclass(frozen=True, slots=True)
 class LineSummary:
-    """What came of training a transcriber: shares of held-out lines and pages in [0, 1], in words."""
+    """What came of training a transcriber: its size for one window, how long it took, and the card's `chosen_on`."""
 
     bundle: Bundle
     parameters: int
@@ -161,7 +161,7 @@ def learn_lines(
 
 
 def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int, lone_pages: int) -> Bundle:
-    """Fit how much the two networks of a bundle count on lines and on lone digits, and put it into its card."""
+    """Fit what to make of two opinions, about lines and about lone digits, and put it into the card of a bundle."""
     part = bundle.card.transcriber
     model = Classifier.load(bundle)
     if part is None or model.transcriber is None:

@@ -1,4 +1,4 @@
-"""How much a classifier and a transcriber count where both read a line: fitted on pages that neither has seen."""
+"""What to make of a line that a classifier and a transcriber read: fitted on pages that neither has seen."""
 
 from __future__ import annotations
 
@@ -53,11 +53,15 @@ def draw_pages(examples: Examples, seed: int, count: int) -> list[WrittenPage]:
 class Opinion:
     """What was fitted, for the card: from the probability `accept` on a line is accepted; `why` is in words."""
 
-    weights: Weights
     ranking: TextRanking
     calibration: LineCalibration
     accept: float
     why: str
+
+    @property
+    def weights(self) -> Weights:
+        """All of it as the reader takes it, beside the weights of the search, which are not fitted."""
+        return replace(WEIGHTS, rank=self.ranking, calibration=self.calibration)
 
 
 def fit_opinion(
@@ -81,12 +85,11 @@ def fit_opinion(
     accepted = chance >= accept
     wrong = float((~is_right[accepted]).mean()) if accepted.any() else 0.0
     return Opinion(
-        known.weights,
         ranking,
         calibration,
         accept,
         f"{len(pages):,} held-out pages of numbers of the hard kind, {is_right.mean():.1%} of them read exactly: texts"
-        f" ranked and lines calibrated on {len(numbers):,} of them, which both read as one; from {accept} on"
+        f" ranked and lines calibrated on the {len(numbers):,} of them that both read as one line; from {accept} on"
         f" {accepted.mean():.1%} of all pages are accepted, {wrong:.2%} of these wrong",
     )
 
@@ -123,9 +126,10 @@ def _bounded(evidence: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
 def _lines(
     pages: Sequence[WrittenPage], classifier: TileClassifier, transcriber: LineTranscriber, known: Knowledge
 ) -> list[tuple[Sequence[Hypothesis], str]]:
-    """The readings of each page that both read as one line, and what is written there.
+    """The readings of each page of which both networks read one line, and what is written there.
 
-    What besides its line sends a page to a person says nothing of how the line was read.
+    A mark beside that line that only the classifier looked at is no line here; what besides its line sends a page to
+    a person says nothing of how the line was read.
     """
     heard: dict[int, list[Sequence[Hypothesis]]] = {}
 

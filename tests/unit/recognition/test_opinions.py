@@ -64,7 +64,7 @@ def test_a_text_spelled_without_any_doubt_counts_for_more_than_one_spelled_with_
 
 def test_a_ranking_weighs_both_and_neither_rules_a_text_out() -> None:
     ranking = TextRanking(looked=0.1, heard=0.7)
-    likely, ruled_out = ranking([TextEvidence("1", -2.0, -0.5), TextEvidence("7", -math.inf, -math.inf)])
+    likely, ruled_out = ranking([TextEvidence(-2.0, -0.5), TextEvidence(-math.inf, -math.inf)])
     assert likely == pytest.approx(-0.55)
     assert math.isfinite(ruled_out)
     assert ruled_out < likely

@@ -102,6 +102,25 @@ def test_a_threshold_against_outliers_keeps_the_other_promise_too() -> None:
     assert lowest_threshold(confidence, right, 0.003, least=0.989) == 0.999
 
 
+def test_of_equal_confidences_all_are_accepted_or_none() -> None:
+    confidence = np.repeat([0.99, 0.9], [98, 4])
+    right = np.repeat([True, False], [100, 2])
+    assert lowest_threshold(confidence, right, 0.01) == 0.99
+
+
+def test_a_threshold_keeps_its_bound_as_it_is_rounded() -> None:
+    """All of 0.9004 and up would keep it; the 0.901 that a card can say leaves out what made the share small enough."""
+    confidence = np.repeat([0.95, 0.9004], [50, 60])
+    right = np.repeat([False, True], [1, 109])
+    assert lowest_threshold(confidence, right, 0.01) == 0.999
+    assert lowest_threshold(np.round(confidence, 3), right, 0.01) == 0.9
+
+
+def test_where_nothing_is_sure_enough_no_threshold_is() -> None:
+    assert lowest_threshold(np.array([0.7004, 0.6]), np.array([False, False]), 0.01) == 0.999
+    assert lowest_threshold(np.zeros(0), np.zeros(0, np.bool_), 0.01) == 0.999
+
+
 @pytest.mark.parametrize(
     ("refused", "expected"), [(0.9, 0.901), (0.9005, 0.901), (0.2, 0.5), (0.9999, 0.999)]
 )
