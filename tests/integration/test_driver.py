@@ -303,5 +303,5 @@ def test_a_drain_waits_without_a_busy_loop(bench: Bench) -> None:
     bench.driver._next_scan_s = 0.0
     assert bench.driver._timeout_s(time.monotonic(), once=False) == 0
     bench.stop.stop_requested = True
-    bench.driver._next_beat_s = time.monotonic() + 100
+    bench.driver.bulletin.next_s = time.monotonic() + 100
     assert bench.driver._timeout_s(time.monotonic(), once=False) > 0.5

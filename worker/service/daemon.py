@@ -99,7 +99,7 @@ def run_worker(
         )
         if driver is None:
             return _ended_by(stop)
-        driver.on_heartbeat = on_heartbeat
+        driver.bulletin.on_heartbeat = on_heartbeat
         driver.run(once=once)
         log.info("stopped", **driver.tally.as_dict())
     if stop.received is not None:

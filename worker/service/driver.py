@@ -8,11 +8,11 @@ else to do. Only the driver touches the intake, only the delivery thread the out
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 from worker.assembly import settle_rule
 from worker.delivery.lock import FolderLock
@@ -28,15 +28,15 @@ from worker.reading import Answer
 from worker.reasons import ReasonCode
 from worker.recognition.card import Card
 from worker.service.batch import Batch, tell_of_batch, tell_of_picture
+from worker.service.bulletin import Bulletin
 from worker.service.changes import Changes
 from worker.service.dock import AnyReader, Dock
 from worker.service.figures import Figures
-from worker.service.health import write_status
 from worker.service.liveness import Liveness
 from worker.service.pause import Pause
 from worker.service.readers import HelperPlace, OwnPlace, Readers
 from worker.service.signals import StopSignals, Wake
-from worker.service.status import Books, Fault, Process, State, Tally, Watching, in_a_line, status_of
+from worker.service.status import Books, Fault, Tally, Watching, in_a_line
 from worker.service.systemd import Notifier
 from worker.service.upkeep import Upkeep
 from worker.settings import Settings
@@ -83,6 +83,7 @@ class Driver:
         self._notifier = self._liveness.notifier
         self._changes = changes
         self._figures = figures or Figures(settings)
+        self.bulletin = Bulletin(settings, self._figures, self._report)
         self._upkeep = Upkeep(settings, time.monotonic())
         self._batches = 0
         self._dock = dock
@@ -98,13 +99,9 @@ class Driver:
         self._delivery_thread = self._liveness.delivery.thread("driver-delivery")
         now_s = time.monotonic()
         self._next_scan_s = now_s
-        self._next_beat_s = now_s
         self._next_stuck_s = now_s + STUCK_RETRY_S
         self._next_watch_s = now_s
-        self._process = Process(os.getpid(), time.time())
-        self._state = State("starting", time.time())
         self._blocked_said: set[str] = set()
-        self.on_heartbeat: Callable[[], None] = lambda: None  # called whenever the status is written
 
     @property
     def left_behind(self) -> int:
@@ -211,8 +208,7 @@ class Driver:
             self._next_scan_s = now_s
         self._next_scan_s = min(self._next_scan_s, now_s + settings.rescan_s)
         self._upkeep.change(settings, now_s)
-        self._figures.change(settings)
-        self._next_beat_s = now_s
+        self.bulletin.follow(settings, now_s)
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -403,7 +399,7 @@ class Driver:
         return counts.in_work == 0 and counts.waiting == counts.held and self._pause.what is None
 
     def _end(self) -> None:
-        self._set_state("stopping")
+        self.bulletin.enter("stopping", time.monotonic())
         self._notifier.stopping()
         if self._read:
             unpublished = sum(len(batch.outcomes) for batch in self._read)
@@ -413,20 +409,20 @@ class Driver:
                 self._liveness.result_of(self._delivery_thread.submit(self._outbox.flush))
         except WorldError as fault:
             self._log.warning("not_flushed", why=str(fault))
-        self._write_status("stopped")
+        self.bulletin.write("stopped", self._books())
         self._liveness.beat()  # the last one: what follows is the end of threads and of the interpreter
 
     # --- saying what happens ------------------------------------------------------------------------
 
     def _timeout_s(self, now_s: float, *, once: bool) -> float:
         """How long nothing needs to be done unless something happens."""
-        moments = [self._next_beat_s, now_s + LONGEST_WAIT_S]
+        moments = [self.bulletin.next_s, now_s + LONGEST_WAIT_S]
         if not self._stop.stop_requested:  # nothing is looked for any more
             moments.append(self._next_scan_s)
         if self._delivering is None:
             moments.append(self._upkeep.next_s())
         if self._pause.what is not None:
-            moments = [self._next_beat_s]
+            moments = [self.bulletin.next_s]
             if self._delivering is None and self._flushing is None and not self._readers.in_work:
                 moments.append(self._pause.retry_at_s)
         elif not self._readers.in_work and not self._read and not self._stop.stop_requested:
@@ -440,7 +436,7 @@ class Driver:
         return max(0.0, min(moments) - time.monotonic())
 
     def _beat(self, now_s: float) -> None:
-        """Write the status when its time has come, and try stuck originals now and then."""
+        """Say what is being done to all who want to know, and try stuck originals now and then."""
         if now_s >= self._next_stuck_s and self._intake.stuck_arrivals and self._delivering is None:
             self._next_stuck_s = now_s + STUCK_RETRY_S
             self._retire_stuck()
@@ -452,12 +448,8 @@ class Driver:
             state = "paused"
         else:
             state = "working" if self._intake.counts.in_work else "idle"
-        self._set_state(state)
         self._notifier.status(in_a_line(state, self._pause.what, self.tally, self._intake.counts))
-        if now_s >= self._next_beat_s:
-            self._next_beat_s = now_s + self._settings.heartbeat_s
-            self._write_status(self._state.name)
-            self.on_heartbeat()
+        self.bulletin.tell(state, self._books, now_s)
 
     def _retire_stuck(self) -> None:
         try:
@@ -468,12 +460,6 @@ class Driver:
         for arrival in self._intake.stuck_arrivals:
             if arrival.name in freed:
                 self._intake.finished(arrival)
-
-    def _set_state(self, state: str) -> None:
-        if state != self._state.name:
-            self._state = State(state, time.time())
-            # A change of state is worth writing down, but not more often than every tenth of a second.
-            self._next_beat_s = min(self._next_beat_s, time.monotonic() + 0.1)
 
     def _books(self) -> Books:
         """What is known at this moment."""
@@ -490,20 +476,7 @@ class Driver:
             last_error=last_error(),
         )
 
-    def _write_status(self, state: str) -> None:
-        """Leave a sign of life. Where even that fails (a full disk), the log has said why already."""
-        report = self._changes.report() if self._changes is not None else {}
-        model = report.get("model", {"name": self._card.name, "sha256": self._card.sha256})
-        status = status_of(
-            self._process,
-            State(state, self._state.since_s),
-            self._books(),
-            time.time(),
-            model=model,
-            config=report.get("config"),
-        )
-        self._figures.publish(status, is_last=state == "stopped")
-        try:
-            write_status(self._settings.outbox, status)
-        except OSError as error:
-            self._log.debug("status_not_written", why=str(error))
+    def _report(self) -> Mapping[str, Any]:
+        """Which model and configuration the worker serves by, for the status."""
+        own = {"model": {"name": self._card.name, "sha256": self._card.sha256}}
+        return own | (self._changes.report() if self._changes is not None else {})

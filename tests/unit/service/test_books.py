@@ -21,7 +21,7 @@ from worker.intake.queue import Intake
 from worker.outcome import Outcome, Status
 from worker.reading import NotYet
 from worker.recognition.card import Card
-from worker.service import driver as driver_module
+from worker.service import bulletin as bulletin_module
 from worker.service.batch import Batch
 from worker.service.driver import Driver
 from worker.service.health import describe
@@ -152,8 +152,8 @@ class Books(RuleBasedStateMachine):
 def status_of(driver: Driver) -> dict[str, Any]:
     """What the driver would write down at this instant."""
     written: list[Any] = []
-    with mock.patch.object(driver_module, "write_status", lambda _, status: written.append(status)):
-        driver._write_status("working")
+    with mock.patch.object(bulletin_module, "write_status", lambda _, status: written.append(status)):
+        driver.bulletin.write("working", driver._books())
     return cast(dict[str, Any], written[0])
 
 
