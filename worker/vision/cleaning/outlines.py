@@ -26,6 +26,10 @@ FRAME = 0.92  # of its hull: what the outer edge holds fills less, or it is a fr
 LOOSEST = 0.96  # of its hull: what fills more has no bays at all; an 8 with its two eyes has hardly any
 WAIST = 0.06  # of the width: how far bays reach in from both sides of what is an 8 in one loop
 ANGULAR = 0.73  # of its hull: the outlines of 2, 3, 5 and 7 fill less, and may have a waist
+BLOT, SOLID = (
+    6.0,
+    0.75,
+)  # times the line's thickness, and of its hull: how large an eye is that is nearly closed
 EYE, STACKED = 0.01, 0.2  # of what is enclosed, and of the height: how large its rings are, and how far apart
 
 Contour = npt.NDArray[np.int32]  # points along an edge, as OpenCV has them
@@ -86,6 +90,8 @@ def _outline(piece: Piece, labels: Labels, pieces: list[Piece]) -> _Outline | No
         own = _room(labels[window] == ring.labels[0])
         within = _eye(own)
         if np.count_nonzero(within) < EYE * np.count_nonzero(hollow) or not _surrounds(own, within):
+            within = _closed_eye(own, _thickness(line))
+        if not within.any():
             return None
         eyes |= within
     if len(rings) == 2 and abs(rings[0].y - rings[1].y) <= STACKED * piece.height:
@@ -167,6 +173,15 @@ def _eye(ring: Mask) -> Mask:
     """What a ring encloses; nothing where that is in two parts, as in an 8."""
     hole = _main(_contours(ring)[1], ONE_EYE)
     return np.zeros_like(ring) if hole is None else _filled(ring, [hole]) & (1 - ring)
+
+
+def _closed_eye(blot: Mask, thickness_px: float) -> Mask:
+    """Where the eye is whose outline has run together, as far in as half its line; nothing where it is no such blot."""
+    outer = max(_contours(blot)[0], key=cv2.contourArea)
+    if max(cv2.boundingRect(outer)[2:]) > BLOT * thickness_px or _has_bays(outer, SOLID):
+        return np.zeros_like(blot)
+    reach = np.ones((2 * round(thickness_px / 4) + 1,) * 2, np.uint8)
+    return np.asarray(cv2.erode(_filled(blot, [outer]), reach), np.uint8)
 
 
 def _filled(like: Mask, contours: list[Contour]) -> Mask:

@@ -42,6 +42,40 @@ def test_an_outlined_digit_is_seen_as_the_digit_that_it_outlines(digit: str) -> 
     assert np.abs(solid.pixels - outlined.pixels).mean() < 0.1
 
 
+def _with_eye(digit: str, radius_px: int) -> tuple[Grey, tuple[int, int]]:
+    """An outlined 6 or 9 whose eye is a blot so large, and where its middle is."""
+    grey = _outlined(digit)
+    _, labels, stats, middles = cv2.connectedComponentsWithStats((grey < 128).astype(np.uint8))
+    eye = 1 + int(np.argmin(stats[1:, cv2.CC_STAT_HEIGHT]))
+    grey[labels == eye] = 235
+    x, y = (round(place) for place in middles[eye])
+    cv2.circle(grey, (x, y), radius_px, 40, -1, cv2.LINE_AA)
+    return grey, (x, y)
+
+
+@pytest.mark.parametrize("digit", "69")
+@pytest.mark.parametrize("radius_px", [3, 5])
+def test_an_eye_whose_outline_ran_together_is_an_eye_still(digit: str, radius_px: int) -> None:
+    grey, (x, y) = _with_eye(digit, radius_px)
+    ink = _filled_ink(grey)
+    assert ink is not None
+    assert ink[y, x] == 0
+    body = (_solid(digit) < 128) & ~(cv2.dilate((grey < 128).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0)
+    assert ink[body].min() > 0
+    assert len(sheet_of(Page(grey), NormalizerSettings()).tiles) == 1
+
+
+@pytest.mark.parametrize("sign", ["1", "x"])
+def test_what_is_long_or_has_bays_is_no_eye(sign: str) -> None:
+    grey, (x, y) = _with_eye("6", 1)
+    if sign == "1":
+        cv2.line(grey, (x, y - 17), (x, y + 17), 40, 4, cv2.LINE_AA)
+    else:
+        for way in (-1, 1):
+            cv2.line(grey, (x - 4, y - 4 * way), (x + 4, y + 4 * way), 40, 1, cv2.LINE_AA)
+    assert _filled_ink(grey) is None
+
+
 @pytest.mark.parametrize("digit", "0123456789")
 def test_a_digit_in_one_stroke_stays_as_it_is(digit: str) -> None:
     assert _filled_ink(_solid(digit)) is None
