@@ -44,10 +44,12 @@ from benchmarks.struck import STYLES as STRUCK_STYLES
 from benchmarks.struck import draw_struck
 from benchmarks.surroundings import SLIP_STYLES, draw_slip, draw_surrounded
 from benchmarks.surroundings import STYLES as SURROUNDINGS
+from benchmarks.uneven import STYLES as UNEVEN_STYLES
+from benchmarks.uneven import draw_uneven
 
 PAGES, NOTHING, PIECES_OF_A_KIND, STRINGS_OF_A_STYLE = 2000, 600, 1000, 300
 ROW_PAGES, FORMS, FIELDS, BOXES, DATES, CIRCLED = 60, 150, 600, 400, 300, 400
-BAD_INPUTS, SURROUNDED, SLIPS, STRUCK, BESIDE = 50, 1600, 200, 200, 400
+BAD_INPUTS, SURROUNDED, SLIPS, STRUCK, BESIDE, UNEVEN = 50, 1600, 200, 200, 400, 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,11 @@ def plan_sets(
             "beside",
             capped(BESIDE),
             lambda i, rng: draw_beside(digits, BESIDE_STYLES[i % len(BESIDE_STYLES)], rng),
+        ),
+        MeasuringSet(
+            "uneven",
+            capped(UNEVEN),
+            lambda i, rng: draw_uneven(digits, UNEVEN_STYLES[i % len(UNEVEN_STYLES)], rng),
         ),
         MeasuringSet(
             "slips", capped(SLIPS), lambda i, rng: draw_slip(digits, SLIP_STYLES[i % len(SLIP_STYLES)], rng)

@@ -28,6 +28,7 @@ from benchmarks import (
     strings,
     struck,
     surroundings,
+    uneven,
 )
 
 BENCHMARKS = Path(measuring_sets.__file__).parent
@@ -98,7 +99,7 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     assert folders == [
         "bad-input", "beside", "boxes", "characters", "characters-without-look-alikes", "circled", "dates", "fields",
         "forms", "nothing-to-read", "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "slips",
-        "strings", "strings-overlapping-deeply", "struck", "surroundings",
+        "strings", "strings-overlapping-deeply", "struck", "surroundings", "uneven",
     ]  # fmt: skip
     for folder in folders:
         with (tmp_path / folder / "labels.csv").open(newline="", encoding="utf-8") as file:
@@ -440,6 +441,25 @@ def test_what_is_struck_out_has_no_label(digits: ink.TestDigits, style: str) -> 
     for seed in range(6):
         picture = _drawn_twice_alike(struck.draw_struck, digits, style, seed)
         assert (picture.label, picture.style) == ("none", style)
+
+
+@pytest.mark.parametrize(
+    ("style", "counts"),
+    [
+        ("pen", {2, 3, 4}),
+        ("apart", {2}),
+        ("rows", {4, 5, 6}),
+        ("small", {2}),
+        ("stamp", {2, 3, 4}),
+        ("punched", {1}),
+    ],
+)
+def test_an_uneven_number_has_all_of_its_digits(digits: ink.TestDigits, style: str, counts: set[int]) -> None:
+    for seed in range(6):
+        picture = _drawn_twice_alike(uneven.draw_uneven, digits, style, seed)
+        assert len(picture.label.replace("/", "")) in counts
+        assert picture.label.count("/") == (style == "rows")
+        assert picture.style == style
 
 
 @pytest.mark.parametrize("style", surroundings.SLIP_STYLES)

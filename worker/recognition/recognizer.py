@@ -32,6 +32,7 @@ from worker.recognition.numbers import (
     search,
 )
 from worker.recognition.opinions import LoneOpinion
+from worker.recognition.overlooked import with_overlooked
 from worker.recognition.punctuation import without_punctuation
 from worker.recognition.transcriber import LineTranscriber
 from worker.recognition.upright import is_storm, upright_of, weathered
@@ -122,6 +123,7 @@ def recognize(
         _fit(sheets, firsts, signs, expected, eyes)
     rules = expected or [None] * len(signs)
     signs = [_columns_looked_over(lines, rule) for lines, rule in zip(signs, rules, strict=True)]
+    _tell_overlooked(signs, sheets, rules, eyes)
     for s in doubtful:
         signs[s] = [
             [_disbelieved(sign) if sign.chosen is not None else sign for sign in line] for line in signs[s]
@@ -264,6 +266,28 @@ def _columns_looked_over(lines: list[list[Sign]], rule: Expectation | None) -> l
     ]
     is_none = rule is not None and rule.matches(_digits_of(lines)) and not rule.matches(_digits_of(marked))
     return lines if is_none else marked
+
+
+def _tell_overlooked(
+    signs: list[list[list[Sign]]],
+    sheets: Sequence[Sheet],
+    rules: Sequence[Expectation | None],
+    eyes: _Eyes,
+) -> None:
+    """Add to `signs`, where they hold digits, those that were overlooked, in doubt.
+
+    Not where only the digits without them are what was expected: then they are none.
+    """
+    knowledge = eyes.knowledge
+    looked_at = [s for s, sheet in enumerate(sheets) if sheet.overlooked and _digits_of(signs[s])]
+    tiles = [normalize(mark.ink, knowledge.normalizer) for s in looked_at for mark in sheets[s].overlooked]
+    rows, start = probabilities_of(tiles, eyes.classifier, knowledge), 0
+    for s in looked_at:
+        boxes = [mark.box for mark in sheets[s].overlooked]
+        own, start = rows[start : start + len(boxes)], start + len(boxes)
+        told, rule = with_overlooked(signs[s], boxes, own, knowledge.thresholds), rules[s]
+        if rule is None or rule.matches(_digits_of(told)) or not rule.matches(_digits_of(signs[s])):
+            signs[s] = told
 
 
 def _is_within(box: Box, others: Sequence[Box]) -> bool:

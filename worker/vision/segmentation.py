@@ -17,8 +17,9 @@ from worker.vision.cleaning.surround import without_surround
 from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, contrast, find_ink
 from worker.vision.joining import join_pieces
 from worker.vision.normalization import tight_box
+from worker.vision.overlooked import faint_signs, signs_on, small_pieces
 from worker.vision.page import Box, Page
-from worker.vision.pieces import Labels, Piece, floor_of
+from worker.vision.pieces import Findings, Labels, Piece, floor_of
 from worker.vision.strips import NO_FIELD, Field, field_of
 
 MAX_MARKS = 200  # a page of a thousand specks is no page of digits: the largest marks are enough to say so
@@ -42,11 +43,13 @@ class Writing:
     """All that is written on a page: its marks, and the field of ink they were found on.
 
     `before` is the ink from which lines were not yet taken away; None where there is no writing, or it was turned.
+    `overlooked` are no marks, since they are much fainter or smaller than those, but may have been written.
     """
 
     marks: list[Mark]
     field: Field
     before: InkMap | None = None
+    overlooked: tuple[Mark, ...] = ()
 
 
 def find_marks(page: Page) -> list[Mark]:
@@ -71,7 +74,21 @@ def find_writing(page: Page) -> Writing:
     marks = drop_border_lines(join_pieces(pieces), labels, ink_map)
     marks = sorted(marks, key=lambda mark: mark.area_px, reverse=True)[:MAX_MARKS]
     in_order = sorted(marks, key=lambda mark: (mark.y, mark.x))
-    return Writing([_cut(page, ink_map, labels, piece) for piece in in_order], field, before)
+    cut = [_cut(page, ink_map, labels, piece) for piece in in_order]
+    return Writing(cut, field, before, _overlooked(page, found, own, frames, marks))
+
+
+def _overlooked(
+    page: Page, found: Findings, own: list[Piece], frames: list[Piece], marks: list[Piece]
+) -> tuple[Mark, ...]:
+    """What may be signs among the pieces that became no marks, on the frames, and in what is too faint for a piece."""
+    small = [_cut(page, found.ink_map, found.labels, piece) for piece in small_pieces(own, marks)]
+    step = found.ink_map.step
+    others = [
+        Mark(Box(step * x, step * y, step * ink.shape[1], step * ink.shape[0]), ink)
+        for x, y, ink in (*signs_on(found, frames), *faint_signs(found))
+    ]
+    return (*small, *others)
 
 
 def _without(ink_map: InkMap, labels: Labels, dropped: list[Piece]) -> InkMap:

@@ -28,7 +28,8 @@ class Line:
 class Sheet:
     """The lines of a page, from the top; none where there is no ink. `field` is the ink they stand on.
 
-    `struck_out` are the boxes around what somebody drew a line through.
+    `struck_out` are the boxes around what somebody drew a line through, `overlooked` are signs that were left out since
+    they are much fainter or smaller than the others.
 
     `width` and `height` are the page's, in pixels, as it is read: after `turns` quarter turns
     anticlockwise of the page as a person sees it.
@@ -40,6 +41,7 @@ class Sheet:
     field: Field
     turns: int = 0
     struck_out: tuple[Box, ...] = ()
+    overlooked: tuple[Mark, ...] = ()
 
     @property
     def tiles(self) -> list[Tile]:
@@ -70,18 +72,18 @@ class Sheet:
 
     def turned(self, turns: int, normalizer: NormalizerSettings) -> Sheet:
         """The same page after so many more quarter turns anticlockwise."""
-        marks = [
-            Mark(
-                turn_box(mark.box, turns, self.width, self.height),
-                np.ascontiguousarray(np.rot90(mark.ink, turns)),
-            )
-            for mark in self.marks
-        ]
+        marks, overlooked = (
+            [self._turned(mark, turns) for mark in group] for group in (self.marks, self.overlooked)
+        )
         width, height = (self.height, self.width) if turns % 2 else (self.width, self.height)
         field = self.field.turned(turns)
         sheet = arrange(Writing(marks, field), normalizer, width, height, (self.turns + turns) % 4)
         struck = tuple(turn_box(box, turns, self.width, self.height) for box in self.struck_out)
-        return replace(sheet, struck_out=struck)
+        return replace(sheet, struck_out=struck, overlooked=tuple(overlooked))
+
+    def _turned(self, mark: Mark, turns: int) -> Mark:
+        box = turn_box(mark.box, turns, self.width, self.height)
+        return Mark(box, np.ascontiguousarray(np.rot90(mark.ink, turns)))
 
     def as_seen(self, box: Box) -> Box:
         """A box of this sheet in pixels of the page as a person sees it."""
@@ -121,7 +123,7 @@ def arrange(
         lines.append(Line(chosen, tuple(Tile(normalize(mark.ink, normalizer), mark.box) for mark in chosen)))
         if writing.before is not None:
             struck += struck_out([mark.box for mark in chosen], writing.before)
-    return Sheet(tuple(lines), width, height, writing.field, turns, tuple(struck))
+    return Sheet(tuple(lines), width, height, writing.field, turns, tuple(struck), writing.overlooked)
 
 
 def turn_box(box: Box, turns: int, width: int, height: int) -> Box:

@@ -508,3 +508,40 @@ def test_who_listens_is_told_of_each_line_that_is_looked_at_twice() -> None:
     )  # fmt: skip
     assert [place for place, _ in heard] == [1]
     assert heard[0][1][0] == "31"
+
+
+def _with_overlooked(text: str, overlooked: str) -> Sheet:
+    """A number, and further digits to its right that vision overlooked."""
+    marks = _number(text + overlooked, 20, 30)
+    return replace(_sheet(marks[: len(text)]), overlooked=tuple(marks[len(text) :]))
+
+
+def test_digits_that_were_overlooked_send_a_picture_to_a_person() -> None:
+    sheet, plain = _with_overlooked("274", "35"), _sheet(_number("274", 20, 30))
+    verdict, beside = _read(sheet, plain)
+    assert (verdict.text, verdict.is_read) == ("274??", False)
+    assert [reading.digit for reading in verdict.digits] == [2, 7, 4, 3, 5]
+    assert verdict.digits[3].box == sheet.overlooked[0].box
+    assert (beside.text, beside.is_read) == ("274", True)
+
+
+def test_overlooked_digits_are_none_where_the_others_are_what_was_expected() -> None:
+    sheet = _with_overlooked("274", "35")
+    expectations = [Expectation(digits=Span(least, most)) for least, most in ((3, 3), (5, 5), (1, 8), (7, 7))]
+    verdicts = recognize([sheet] * 4, KnowsItsTiles(), KNOWLEDGE, expected=expectations)
+    assert [verdict.text for verdict in verdicts] == ["274", "274??", "274??", "274??"]
+
+
+def test_overlooked_digits_of_a_page_that_lies_are_where_a_person_sees_them() -> None:
+    upright = _with_overlooked("24735", "4")
+    lying = upright.turned(3, SETTINGS)
+    (verdict,) = _read(replace(lying, turns=0))
+    assert verdict.text == "24735?"
+    assert verdict.digits[-1].box == turn_box(upright.overlooked[0].box, 3, upright.width, upright.height)
+
+
+def test_in_a_storm_nothing_is_overlooked() -> None:
+    storm = replace(_sheet(_scraps(60), 2000, 2000), overlooked=tuple(_number("35", 20, 30)))
+    (verdict,) = _read(storm)
+    assert [reading.digit for reading in verdict.digits if reading.accepted] == []
+    assert verdict.text == "?"

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from worker.vision.cleaning.rings import (
     ASTRAY,
+    CROSSED,
     FULL,
     MOSTLY,
     goes_around,
@@ -37,6 +38,7 @@ LOOSELY = 0.58  # of its height: how high it is at most, where a frame of any ki
 LEAST_ALONE, CLOSELY = 0.3, 0.85  # of the height of a ring: how high a digit is that is alone in it
 TOUCHING = 0.6  # of the height of the signs in a frame: what else in it is one, and no scrap of the frame
 CLOSED = 0.8  # of its hull: what a frame fills that has no gap
+BODY = 0.5  # of the shorter side of a ring: what is narrower hangs on it from outside
 NEARLY = 0.9  # of a frame with its soft edges: how large what is solid of it is
 
 
@@ -93,6 +95,37 @@ def _frames_with_signs(found: Findings, frames: list[Piece], solid: Mask) -> Mas
 def _is_most_of(frame: Piece, part: Piece) -> bool:
     """Whether what is solid is nearly as large as a frame with its soft edges."""
     return part.is_within(frame) and part.extent >= NEARLY * frame.extent
+
+
+def _round_body_of(own: Flags) -> Flags | None:
+    """Where a ring is, without what hangs on it from outside: strokes and loops smaller than what fits into it.
+
+    None where it is no ring: of the corners of other frames, and of digits drawn as outlines, such a body leaves parts.
+    """
+    filled = np.zeros(own.shape, np.uint8)
+    contours, _ = cv2.findContours(own.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(filled, contours, -1, 1, cv2.FILLED)
+    across = 2 * round(BODY * min(own.shape) / 2) + 1
+    padded = cv2.copyMakeBorder(filled, across, across, across, across, cv2.BORDER_CONSTANT, value=0)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across))
+    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, disc)[across:-across, across:-across]
+    body = np.asarray(cv2.dilate(opened, np.ones((3, 3), np.uint8)) > 0, np.bool_)
+    if not (own & body).any():
+        return None
+    x, y, width, height = cv2.boundingRect(body.astype(np.uint8))
+    window = np.s_[y : y + height, x : x + width]
+    ring, hull = (own & body)[window], hull_of(body[window])
+    is_ring = is_elliptic(hull) and goes_around(ring, hull) and runs_along(ring, hull, CROSSED)
+    return body if is_ring else None
+
+
+def rest_of_ring(own: Flags) -> tuple[Flags, Flags] | None:
+    """What of a ring is not its line, and what of that lies outside; None where it is no ring.
+
+    It hangs on the line, or crosses it, with a gap as wide as the line.
+    """
+    body = _round_body_of(own)
+    return None if body is None else (own & ~(body & _rim_of(own & body)), own & ~body)
 
 
 def _rim_of(own: Flags) -> Flags:
