@@ -18,6 +18,9 @@ ALIKE = 0.6  # of the extent of the signs that stay: what is as large is no spec
 CENTS = 0.25, 0.65  # of the height of what they stand beside: how high signs are that are written small
 WIDEST_CENT = 1.3  # of their own height
 ASIDE = 0.15  # of its width: how far one may reach into the columns of another
+RULE = 1.5  # of the usual height: how long a level stroke is that is no bar of a digit
+FLAT, LOWEST = 0.15, 0.3  # of its length, and of the usual height: how high it is at most
+ALONG = 0.7  # of the width of a sign: how much of it a line runs along
 MOST_PIECES = 256  # the largest: what is left out of a page of specks is specks
 
 
@@ -25,7 +28,7 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
     """Pieces of one sign joined, from the largest down; repeated until nothing joins any more."""
     if len(pieces) < 2:
         return list(pieces)
-    marks = sorted(pieces, key=lambda piece: piece.area_px, reverse=True)[:MOST_PIECES]
+    marks = _without_rules(sorted(pieces, key=lambda piece: piece.area_px, reverse=True)[:MOST_PIECES])
     cents = _cents(marks)
     if cents:
         main = [mark for mark in marks if mark not in cents]
@@ -33,6 +36,30 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
         return [*main, *cents]
     _join_all(marks, usual_height_px(marks))
     return _without_specks(marks)
+
+
+def _without_rules(marks: list[Piece]) -> list[Piece]:
+    """Without the line below an addition or between numbers, which would join all that stands above and below it."""
+    height_px = usual_height_px(marks)
+    return [mark for mark in marks if not (_is_level(mark, height_px) and _has_row(mark, marks, height_px))]
+
+
+def _is_level(mark: Piece, height_px: int) -> bool:
+    return mark.width > RULE * height_px and mark.height <= min(FLAT * mark.width, LOWEST * height_px)
+
+
+def _has_row(rule: Piece, marks: list[Piece], height_px: int) -> bool:
+    """Whether two signs stand side by side on a line, or hang below it: along a 1 that lies there is but one."""
+    along = [
+        mark
+        for mark in marks
+        if mark is not rule
+        and mark.height > LOWEST * height_px
+        and min(mark.right, rule.right) - max(mark.x, rule.x) > ALONG * mark.width
+    ]
+    above = sum(0 <= rule.bottom - mark.bottom <= height_px for mark in along)
+    below = sum(0 <= mark.y - rule.y <= height_px for mark in along)
+    return max(above, below) >= 2
 
 
 def _cents(marks: list[Piece]) -> list[Piece]:

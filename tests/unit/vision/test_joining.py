@@ -37,6 +37,15 @@ def test_nothing_and_one_pixel_stay_what_they_are() -> None:
         (((0, 0, 40, 80), (0, 100, 40, 80)), {frozenset({1}), frozenset({2})}),  # two lines
         (((0, 0, 40, 80), (0, 81, 40, 80)), {frozenset({1}), frozenset({2})}),  # two lines, all but touching
         (((0, 0, 40, 80), (50, 74, 4, 4)), {frozenset({1})}),  # a full stop
+        (
+            ((50, 0, 40, 80), (100, 0, 40, 80), (10, 92, 180, 9), (50, 112, 40, 80)),
+            {frozenset({1}), frozenset({2}), frozenset({4})},
+        ),  # the line below an addition
+        (
+            ((0, 0, 80, 40), (0, 52, 80, 9), (0, 75, 80, 40)),
+            {frozenset({1}), frozenset({2}), frozenset({3})},
+        ),  # a number that lies, with a 1 in it
+        (((0, 0, 110, 70), (5, 76, 105, 9)), {frozenset({1, 2})}),  # a bar as wide as its sign
     ],
 )
 def test_what_belongs_together(spans: tuple[tuple[int, int, int, int], ...], expected: object) -> None:
