@@ -7,8 +7,9 @@ beside a large one, they take for digits, and are sure of it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,14 @@ HANGS = 0.08  # the same: how far below it a comma ends at least
 RAISED = 0.6  # of their height: a sign for degrees at most, and it ends above their middle
 COLUMN = 2  # lone digits below one another, at least
 ALIKE = (0.6, 1.7)  # of the height of digits: what is as high as they are, in another hand or of another kind
+SLIP, NO_HIGHER = (
+    0.5,
+    1.6,
+)  # of their height: how far above or below digits one stands that slipped, how high it is
+NEXT, IN_COLUMNS = (
+    0.6,
+    0.15,
+)  # of their height: how far beside them at most; of its width: how far in their columns
 WITHIN = 0.5  # of its width: what lies in the columns of a mark is a part of it
 
 
@@ -285,3 +294,47 @@ def _is_letter_beside(sign: Sign, nought: Sign, height: float) -> bool:
 def _gap_px(one: Sign, other: Sign) -> int:
     left, right = sorted((one.box, other.box), key=lambda box: box.x)
     return right.x - left.right
+
+
+def slipped(lines: Sequence[Sequence[Sign]]) -> set[int]:
+    """Which lines are a lone digit that stands in a gap of another line, or next to its digits, hardly above or below.
+
+    Whether it was meant to be in that line, raised, or in one of its own, nobody can tell. Of two such the smaller.
+    """
+    digits = [[sign.box for sign in line if sign.chosen is not None] for line in lines]
+    rows = [(number, own, _Row.of(own)) for number, own in enumerate(digits) if own]
+    return {
+        number
+        for number, own, _ in rows
+        if len(own) == 1
+        and any(
+            other != number
+            and (len(others) > 1 or (others[0].height, -other) > (own[0].height, -number))
+            and row.is_near(own[0])
+            for other, others, row in rows
+        )
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The digits of a line: their boxes, their usual height, and the top and bottom of them all."""
+
+    boxes: Sequence[Box]
+    height: float
+    top: int
+    bottom: int
+
+    @classmethod
+    def of(cls, boxes: Sequence[Box]) -> Self:
+        """The row that these boxes, of which there are some, stand in."""
+        height = usual_height([box.height for box in boxes])
+        return cls(boxes, height, min(box.y for box in boxes), max(box.bottom for box in boxes))
+
+    def is_near(self, box: Box) -> bool:
+        """Whether a digit stands in a gap of the row or next to it, its top or bottom near its level."""
+        apart = max(box.y - self.bottom, self.top - box.bottom)
+        if box.height > NO_HIGHER * self.height or apart > SLIP * self.height:
+            return False
+        gap = min(max(each.x - box.right, box.x - each.right) for each in self.boxes)
+        return -IN_COLUMNS * box.width <= gap <= NEXT * self.height

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from worker.expectation import Expectation
-from worker.recognition.company import contradicted, doubted, stray_lines, unread_in_a_column
+from worker.recognition.company import contradicted, doubted, slipped, stray_lines, unread_in_a_column
 from worker.recognition.decision import (
     DIGITS,
     SEVERAL,
@@ -122,7 +122,7 @@ def recognize(
     if expected is not None:
         _fit(sheets, firsts, signs, expected, eyes)
     rules = expected or [None] * len(signs)
-    signs = [_columns_looked_over(lines, rule) for lines, rule in zip(signs, rules, strict=True)]
+    signs = [_lines_looked_over(lines, rule) for lines, rule in zip(signs, rules, strict=True)]
     _tell_overlooked(signs, sheets, rules, eyes)
     for s in doubtful:
         signs[s] = [
@@ -253,19 +253,23 @@ def _looked_over(lines: Sequence[list[Sign]], sheet: Sheet) -> list[list[Sign]]:
     ]
 
 
-def _columns_looked_over(lines: list[list[Sign]], rule: Expectation | None) -> list[list[Sign]]:
-    """The signs of each line; in a column of lone digits, what nobody can tell is in doubt.
+def _lines_looked_over(lines: list[list[Sign]], rule: Expectation | None) -> list[list[Sign]]:
+    """The signs of each line, in doubt where the lines themselves are: which there are, and what belongs to them.
 
-    Not where only the digits without it are what was expected: then it is none.
+    In a column of lone digits, that is what nobody can tell; but not where only the digits without it are what was
+    expected. A digit that slipped out of its line, but not where what was expected tells of lines, or of a check digit,
+    and is what these say.
     """
-    places = unread_in_a_column(lines)
-    if not places:
-        return lines
-    marked = [
-        [_disbelieved(sign) for sign in signs] if n in places else signs for n, signs in enumerate(lines)
-    ]
-    is_none = rule is not None and rule.matches(_digits_of(lines)) and not rule.matches(_digits_of(marked))
-    return lines if is_none else marked
+    fits = rule is not None and rule.matches(_digits_of(lines))
+    marked = _in_doubt(lines, unread_in_a_column(lines))
+    if rule is None or not fits or rule.matches(_digits_of(marked)):
+        lines = marked
+    is_in_order = fits and rule is not None and not (rule.lines is None and rule.check is None)
+    return lines if is_in_order else _in_doubt(lines, slipped(lines))
+
+
+def _in_doubt(lines: list[list[Sign]], places: Collection[int]) -> list[list[Sign]]:
+    return [[_disbelieved(sign) for sign in signs] if n in places else signs for n, signs in enumerate(lines)]
 
 
 def _tell_overlooked(

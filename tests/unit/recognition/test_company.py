@@ -11,6 +11,7 @@ from worker.recognition.company import (
     contradicted,
     low_strokes,
     out_of_place,
+    slipped,
     stray_lines,
     unread_in_a_column,
 )
@@ -194,3 +195,45 @@ def test_one_digit_is_no_column_and_neither_are_numbers() -> None:
     assert unread_in_a_column(_column((7, 50, 40, 60), (None, 50, 44, 60))) == set()
     numbers = [_line((3, 20, 80), (4, 20, 80)), _line((5, 20, 80), (8, 20, 80))]
     assert unread_in_a_column([*numbers, _line((None, 20, 80))]) == set()
+
+
+def _at(x: int, y: int, height: int = 60, digit: int | None = 4) -> Sign:
+    return Sign(_row(digit), Box(x, y, 40, height), digit)
+
+
+ROW = [_at(100, 100), _at(150, 100), _at(260, 100)]  # with a gap in which one more digit has room
+
+
+@pytest.mark.parametrize(
+    ("sign", "has_slipped"),
+    [
+        (_at(205, 160), True),  # in the gap, right below
+        (_at(205, 40), True),  # right above
+        (_at(205, 185), True),
+        (_at(205, 195), False),  # a line apart
+        (_at(310, 165), True),  # next to the last one
+        (_at(350, 165), False),  # apart from it
+        (_at(60, 165), True),
+        (_at(194, 165), True),  # all but in the columns of another
+        (_at(180, 165), False),  # below another: a row of one digit
+        (_at(305, 60, 30), True),  # raised, and small
+        (_at(205, 160, 110), False),  # too high to be one of them
+        (_at(205, 160, digit=None), False),
+    ],
+)
+def test_a_digit_slipped_where_it_could_stand_in_another_line(sign: Sign, *, has_slipped: bool) -> None:
+    assert slipped([ROW, [sign]]) == ({1} if has_slipped else set())
+    assert slipped([[sign], ROW]) == ({0} if has_slipped else set())
+
+
+def test_digits_below_one_another_did_not_slip() -> None:
+    assert slipped([[_at(100, 100)], [_at(102, 170)], [_at(98, 240)]]) == set()
+    assert slipped([ROW, [_at(205, 160), _at(260, 160)]]) == set()  # a number of its own
+    assert slipped([ROW, []]) == slipped([]) == set()
+
+
+def test_of_two_lone_digits_the_smaller_one_slipped() -> None:
+    large, small = _at(100, 100, 90), _at(145, 70, 40)
+    assert slipped([[small], [large]]) == {0}
+    assert slipped([[large], [small]]) == {1}
+    assert slipped([[_at(100, 100)], [_at(145, 165)]]) == {1}

@@ -545,3 +545,17 @@ def test_in_a_storm_nothing_is_overlooked() -> None:
     (verdict,) = _read(storm)
     assert [reading.digit for reading in verdict.digits if reading.accepted] == []
     assert verdict.text == "?"
+
+
+def test_a_digit_that_slipped_out_of_its_line_is_in_doubt_unless_it_was_expected_there() -> None:
+    marks = _number("2745", 20, 30)
+    low = marks[2].box
+    marks[2] = replace(marks[2], box=replace(low, y=low.y + low.height))
+    sheet = _sheet(marks)
+    (verdict,) = _read(sheet)
+    assert (verdict.text.replace(" ", ""), verdict.is_read) == ("275\n?", False)
+    assert verdict.digits[-1].digit == 4
+    rules = [Expectation(digits=Span(1, 3), lines=Span(2, 2)), Expectation(digits=Span(4, 4))]
+    fitting, other = recognize([sheet] * 2, KnowsItsTiles(), KNOWLEDGE, expected=rules)
+    assert (fitting.text.replace(" ", ""), fitting.is_read) == ("275\n4", True)
+    assert not other.is_read
