@@ -38,6 +38,8 @@ COMMA = 0.5  # of the height of the digit before it: how high a comma is at most
 HANGS = 0.08  # the same: how far below it a comma ends at least
 RAISED = 0.6  # of their height: a sign for degrees at most, and it ends above their middle
 COLUMN = 2  # lone digits below one another, at least
+EITHER_WAY = (0, 8)  # what reads the same upright and on its side
+LEVEL = 0.35  # of its length: how high a bar is at most
 ALIKE = (0.6, 1.7)  # of the height of digits: what is as high as they are, in another hand or of another kind
 SLIP, NO_HIGHER = (
     0.5,
@@ -114,19 +116,27 @@ def stray_lines(
 def unread_in_a_column(lines: Sequence[Sequence[Sign]]) -> set[int]:
     """Which lines are a lone sign that is no digit, as large as the lone digits of other lines and in their column.
 
-    Left out, it would leave no trace in what looks like a list of digits.
+    Left out, it would leave no trace in what looks like a list of digits. Or it is a level bar, as long as these are
+    wide, and they look the same whichever way they lie: then it may be the 1 of a 100 that lies on its side.
     """
     alone = {number: signs[0] for number, signs in enumerate(lines) if len(signs) == 1}
     digits = [sign.box for sign in alone.values() if sign.chosen is not None]
     if len(digits) < COLUMN:
         return set()
     height = usual_height([box.height for box in digits])
+    width = usual_height([box.width for box in digits])
+    may_lie = all(sign.chosen in EITHER_WAY for sign in alone.values() if sign.chosen is not None)
+
+    def is_alike(box: Box) -> bool:
+        if may_lie and box.height <= LEVEL * box.width and ALIKE[0] * width <= box.width <= ALIKE[1] * width:
+            return True
+        return ALIKE[0] * height <= box.height <= ALIKE[1] * height and box.width >= BROAD * height
+
     return {
         number
         for number, sign in alone.items()
         if sign.chosen is None
-        and ALIKE[0] * height <= sign.box.height <= ALIKE[1] * height
-        and sign.box.width >= BROAD * height
+        and is_alike(sign.box)
         and 2 * sum(_share_columns(sign.box, box) for box in digits) >= len(digits)
     }
 

@@ -145,6 +145,12 @@ class Sign:
         return self.holds_digits + float(self.probabilities[FRAGMENT])
 
 
+def disbelieved(sign: Sign) -> Sign:
+    """The sign as its likeliest digit, which nobody believes: what is left out would leave no trace."""
+    chosen = int(np.argmax(sign.probabilities[:DIGITS])) if sign.chosen is None else sign.chosen
+    return replace(sign, chosen=chosen, held=0.0)
+
+
 def judge(lines: Sequence[Sequence[Sign]], thresholds: Thresholds) -> Verdict:
     """The verdict on a picture whose lines hold these signs, in reading order."""
     signs = [sign for line in lines for sign in line]

@@ -1,4 +1,4 @@
-"""Digits that are much fainter or smaller than the others, which vision left out: told, and in doubt. Pure.
+"""Digits that vision left out, as much fainter or smaller than the others or as parts of a ring: told, in doubt. Pure.
 
 Left out, they would leave no trace. That such a thing is a digit has to be as sure as that what was found is one.
 """
@@ -9,16 +9,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from worker.recognition.decision import DIGITS, Sign, Thresholds, confidence_in
+from worker.recognition.decision import DIGITS, SEVERAL, Sign, Thresholds, confidence_in
 from worker.recognition.knowledge import Floats
 from worker.vision.layout import usual_height
 from worker.vision.page import Box
 
-ALIKE = (0.8, 1.25)  # of the height of the digits of its line: a 1; any other stroke is no digit
+ALIKE = (0.8, 1.25)  # of the height of digits: a 1, or several that touch; others are strokes and letters
 REACH = 0.5  # times that height: how far from the next of them a 1 stands at most
 LEVEL = 0.2  # of that height: how far its ends are from those of one of them
 NUMBER = 2  # digits, at least, beside which a stroke is taken for a 1; beside one it is the edge of something
 SHARED = 0.25  # of its box: what lies so far in a digit is a part of it
+SLANTED = 0.5  # the same, where it is as high as that digit: the boxes of slanted neighbours share so much
 
 
 def with_overlooked(
@@ -29,21 +30,38 @@ def with_overlooked(
     `rows` are the probabilities of all labels of what lies in `boxes`. Nothing changes where no digits are.
     """
     own = [list(line) for line in lines]
-    if not any(sign.chosen is not None for line in lines for sign in line):
+    height = usual_height([sign.box.height for line in lines for sign in line if sign.chosen is not None])
+    if height == 0:
         return own
     for box, row in zip(boxes, rows, strict=True):
         digit = int(np.argmax(row[:DIGITS]))
-        is_sure = float(confidence_in(row[:DIGITS], thresholds.outlier_weight)[digit]) >= thresholds.accept
+        # Of letters many look like several digits: of those only what is as high as the digits that were found.
+        several = _confidence_in_several(row, thresholds) if _is_as_high(box, height) else 0.0
+        is_sure = max(_confidence(row, digit, thresholds), several) >= thresholds.accept
         place = _line_of(box, own)
         beside = [] if place is None else [sign.box for sign in own[place] if sign.chosen is not None]
         if not is_sure or _is_part(box, own) or (digit == 1 and not _stands_beside(box, beside)):
             continue
         sign = Sign(row, box, digit, held=0.0)
         if place is None:
-            own.insert(sum(_middle(line) < box.y + box.height / 2 for line in own), [sign])
+            y = box.y + box.height / 2
+            below = (n for n, line in enumerate(own) if line and _middle(line) > y)
+            own.insert(next(below, len(own)), [sign])
         else:
             own[place] = sorted([*own[place], sign], key=lambda each: each.box.x)
     return own
+
+
+def _confidence(row: Floats, digit: int, thresholds: Thresholds) -> float:
+    return float(confidence_in(row[:DIGITS], thresholds.outlier_weight)[digit])
+
+
+def _confidence_in_several(row: Floats, thresholds: Thresholds) -> float:
+    """That it is several digits that touch, or else one, whichever: a sign in doubt says which as little."""
+    if len(row) <= SEVERAL or row[SEVERAL] < row[:DIGITS].max():
+        return 0.0
+    written = np.array([row[:DIGITS].sum() + row[SEVERAL]])
+    return float(confidence_in(written, thresholds.outlier_weight)[0])
 
 
 def _line_of(box: Box, lines: Sequence[Sequence[Sign]]) -> int | None:
@@ -58,7 +76,7 @@ def _line_of(box: Box, lines: Sequence[Sequence[Sign]]) -> int | None:
 
 
 def _middle(line: Sequence[Sign]) -> float:
-    return sum(sign.box.y + sign.box.height / 2 for sign in line) / max(1, len(line))
+    return sum(sign.box.y + sign.box.height / 2 for sign in line) / len(line)
 
 
 def _is_part(box: Box, lines: Sequence[Sequence[Sign]]) -> bool:
@@ -66,15 +84,20 @@ def _is_part(box: Box, lines: Sequence[Sequence[Sign]]) -> bool:
     for other in (sign.box for line in lines for sign in line if sign.chosen is not None):
         across = min(box.right, other.right) - max(box.x, other.x)
         along = min(box.bottom, other.bottom) - max(box.y, other.y)
-        if min(across, along) > 0 and across * along > SHARED * box.width * box.height:
+        most = SLANTED if box.height >= ALIKE[0] * other.height else SHARED
+        if min(across, along) > 0 and across * along > most * box.width * box.height:
             return True
     return False
+
+
+def _is_as_high(box: Box, height: float) -> bool:
+    return ALIKE[0] * height <= box.height <= ALIKE[1] * height
 
 
 def _stands_beside(box: Box, digits: Sequence[Box]) -> bool:
     """Whether a stroke is as high as the digits of its line, level with them and near: then it is a 1."""
     height = usual_height([each.height for each in digits])
-    if len(digits) < NUMBER or not ALIKE[0] * height <= box.height <= ALIKE[1] * height:
+    if len(digits) < NUMBER or not _is_as_high(box, height):
         return False
     gap = min(max(each.x - box.right, box.x - each.right) for each in digits)
     off = min(max(abs(each.y - box.y), abs(each.bottom - box.bottom)) for each in digits)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.expectation import Expectation
+from worker.recognition.blots import with_blots
 from worker.recognition.company import contradicted, doubted, slipped, stray_lines, unread_in_a_column
 from worker.recognition.decision import (
     DIGITS,
@@ -17,6 +18,7 @@ from worker.recognition.decision import (
     Thresholds,
     Verdict,
     confidence_in,
+    disbelieved,
     judge,
 )
 from worker.recognition.frames import Frames, shares_of
@@ -122,11 +124,11 @@ def recognize(
     if expected is not None:
         _fit(sheets, firsts, signs, expected, eyes)
     rules = expected or [None] * len(signs)
-    signs = [_lines_looked_over(lines, rule) for lines, rule in zip(signs, rules, strict=True)]
+    signs = [_doubted(*each) for each in zip(signs, sheets, rules, strict=True)]
     _tell_overlooked(signs, sheets, rules, eyes)
     for s in doubtful:
         signs[s] = [
-            [_disbelieved(sign) if sign.chosen is not None else sign for sign in line] for line in signs[s]
+            [disbelieved(sign) if sign.chosen is not None else sign for sign in line] for line in signs[s]
         ]
     verdicts = [judge(lines, knowledge.thresholds) for lines in signs]
     return [_as_seen(verdict, sheet) for verdict, sheet in zip(verdicts, sheets, strict=True)]
@@ -244,24 +246,25 @@ def _looked_over(lines: Sequence[list[Sign]], sheet: Sheet) -> list[list[Sign]]:
     if len(own) > 1:
         inks = [[mark.ink for mark in line.marks] for line in sheet.lines]
         for place in stray_lines(own, inks, (sheet.width, sheet.height)):
-            own[place] = [_disbelieved(sign) for sign in own[place]]
+            own[place] = [disbelieved(sign) for sign in own[place]]
     if not sheet.struck_out or all(sign.chosen is None for signs in own for sign in signs):
         return own
     return [
-        [_disbelieved(sign) if _is_within(sign.box, sheet.struck_out) else sign for sign in signs]
+        [disbelieved(sign) if _is_within(sign.box, sheet.struck_out) else sign for sign in signs]
         for signs in own
     ]
 
 
-def _lines_looked_over(lines: list[list[Sign]], rule: Expectation | None) -> list[list[Sign]]:
-    """The signs of each line, in doubt where the lines themselves are: which there are, and what belongs to them.
+def _doubted(lines: list[list[Sign]], sheet: Sheet, rule: Expectation | None) -> list[list[Sign]]:
+    """The signs of each line, in doubt where it is which digits there are, and which line they belong to.
 
-    In a column of lone digits, that is what nobody can tell; but not where only the digits without it are what was
+    Blots, and in a column of lone digits what nobody can tell; but not where only the digits without it are what was
     expected. A digit that slipped out of its line, but not where what was expected tells of lines, or of a check digit,
     and is what these say.
     """
     fits = rule is not None and rule.matches(_digits_of(lines))
-    marked = _in_doubt(lines, unread_in_a_column(lines))
+    blotted = [with_blots(signs, line.marks) for signs, line in zip(lines, sheet.lines, strict=True)]
+    marked = _in_doubt(blotted, unread_in_a_column(lines))
     if rule is None or not fits or rule.matches(_digits_of(marked)):
         lines = marked
     is_in_order = fits and rule is not None and not (rule.lines is None and rule.check is None)
@@ -269,7 +272,7 @@ def _lines_looked_over(lines: list[list[Sign]], rule: Expectation | None) -> lis
 
 
 def _in_doubt(lines: list[list[Sign]], places: Collection[int]) -> list[list[Sign]]:
-    return [[_disbelieved(sign) for sign in signs] if n in places else signs for n, signs in enumerate(lines)]
+    return [[disbelieved(sign) for sign in signs] if n in places else signs for n, signs in enumerate(lines)]
 
 
 def _tell_overlooked(
@@ -298,12 +301,6 @@ def _is_within(box: Box, others: Sequence[Box]) -> bool:
     """Whether the middle of a box lies in one of the others."""
     x, y = box.x + box.width / 2, box.y + box.height / 2
     return any(other.x <= x <= other.right and other.y <= y <= other.bottom for other in others)
-
-
-def _disbelieved(sign: Sign) -> Sign:
-    """The sign as its likeliest digit, which nobody believes: what is left out would leave no trace."""
-    chosen = int(np.argmax(sign.probabilities[:DIGITS])) if sign.chosen is None else sign.chosen
-    return replace(sign, chosen=chosen, held=0.0)
 
 
 def _fit(

@@ -39,7 +39,7 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
 
 
 def _without_rules(marks: list[Piece]) -> list[Piece]:
-    """Without the line below an addition or between numbers, which would join all that stands above and below it."""
+    """Without a line below a row of signs, as of an addition: it would join all that stands above and below it."""
     height_px = usual_height_px(marks)
     return [mark for mark in marks if not (_is_level(mark, height_px) and _has_row(mark, marks, height_px))]
 
@@ -49,7 +49,10 @@ def _is_level(mark: Piece, height_px: int) -> bool:
 
 
 def _has_row(rule: Piece, marks: list[Piece], height_px: int) -> bool:
-    """Whether two signs stand side by side on a line, or hang below it: along a 1 that lies there is but one."""
+    """Whether two signs stand side by side on a line: along a 1 that lies there is but one.
+
+    A line with signs only below it may be the roof of a 7 that runs on over them.
+    """
     along = [
         mark
         for mark in marks
@@ -57,9 +60,7 @@ def _has_row(rule: Piece, marks: list[Piece], height_px: int) -> bool:
         and mark.height > LOWEST * height_px
         and min(mark.right, rule.right) - max(mark.x, rule.x) > ALONG * mark.width
     ]
-    above = sum(0 <= rule.bottom - mark.bottom <= height_px for mark in along)
-    below = sum(0 <= mark.y - rule.y <= height_px for mark in along)
-    return max(above, below) >= 2
+    return sum(0 <= rule.bottom - mark.bottom <= height_px for mark in along) >= 2
 
 
 def _cents(marks: list[Piece]) -> list[Piece]:

@@ -1,10 +1,11 @@
-"""What the moments of ink say of its shape: whether it is one straight bar, how that leans, how thick it is. Pure."""
+"""What the moments of ink say of its shape: whether it is a straight bar, how that leans; and if it is a blot. Pure."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from worker.vision.ink import Float
@@ -12,6 +13,7 @@ from worker.vision.pieces import Flags
 
 STRAIGHT = 1.5  # times as thick as its ink would be if it were straight: a flag or a foot makes it more
 DARK = 0.35  # of a mark's darkest: without the soft edges of a stroke
+THICK = 0.7  # of its shorter side: the circle that fits into a blot
 SLIM = 3.0  # thicknesses: how long a bar is at least
 
 
@@ -43,6 +45,15 @@ class Bar:
 def dark_of(ink: Float) -> Flags:
     """The pixels of a mark without the soft edges of its strokes."""
     return np.asarray(ink > DARK * ink.max(initial=0.0), np.bool_)
+
+
+def is_solid(dark: Flags) -> bool:
+    """Whether the largest circle that fits into a mark (rows, columns) is nearly as wide as the mark is one way.
+
+    No letter and no digit has a stroke so thick.
+    """
+    depth = cv2.distanceTransform(np.pad(dark, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return bool(2 * depth.max() >= THICK * min(dark.shape))
 
 
 def straight_bar(dark: Flags) -> Bar | None:

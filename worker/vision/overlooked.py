@@ -1,4 +1,4 @@
-"""What a page holds beside its marks that may be signs all the same: much fainter, or much smaller than those.
+"""What a page holds beside its marks that may be signs all the same: much fainter or smaller than those, or on a ring.
 
 Every page is full of such things, and most are nothing. So they are no marks; but recognition looks whether one of them
 is a digit, which nobody would miss otherwise.
@@ -17,7 +17,8 @@ from worker.vision.ink import MIN_CONTRAST, Float, Mask, quantile
 from worker.vision.normalization import tight_box
 from worker.vision.pieces import Findings, Flags, Labels, Piece, Sizes
 
-MOST = 8  # of either kind, the largest: more are a pattern of the paper
+MOST = 8  # of each kind, and on each ring, the largest: more are a pattern of the paper
+RINGS = 24  # of what was left out, the largest: so much is looked at, whether it is a ring or not
 LEAST_PX = 10  # of height: less tells no digit from another
 SMALLEST = 0.1  # of the extent of the largest mark
 COARSE_SIDE_PX = 200  # faint signs are sought on a picture of about this size
@@ -49,10 +50,14 @@ def small_pieces(own: Sequence[Piece], marks: Sequence[Piece]) -> list[Piece]:
     return sorted(left, key=lambda piece: piece.area_px, reverse=True)[:MOST]
 
 
-def signs_on(found: Findings, frames: Sequence[Piece]) -> list[Overlooked]:
-    """What hangs on rings that were dropped, or crosses their line and goes on outside; the largest of each first."""
-    signs = []
-    for frame in frames[:MOST]:
+def signs_on(found: Findings, left_out: Sequence[Piece]) -> list[Overlooked]:
+    """What hangs on the rings among what was left out, or crosses their line and goes on outside; at most `MOST`.
+
+    Of the largest ring first, and of each the largest first.
+    """
+    signs: list[Overlooked] = []
+    frames = [piece for piece in left_out if min(piece.width, piece.height) >= 2 * LEAST_FAINT_PX]
+    for frame in sorted(frames, key=lambda piece: piece.extent, reverse=True)[:RINGS]:
         of_ring = rest_of_ring(frame.own_of(found.labels))
         if of_ring is None:
             continue
@@ -70,7 +75,9 @@ def signs_on(found: Findings, frames: Sequence[Piece]) -> list[Overlooked]:
             if np.count_nonzero(own & outside) >= OUTSIDE * np.count_nonzero(own) > 0:
                 ink = np.where(own, found.ink_map.ink[frame.window], 0).astype(np.float32)
                 signs.append(_tight(frame.x, frame.y, ink))
-    return signs
+        if len(signs) >= MOST:
+            break
+    return signs[:MOST]
 
 
 def faint_signs(found: Findings) -> list[Overlooked]:

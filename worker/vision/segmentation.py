@@ -43,7 +43,7 @@ class Writing:
     """All that is written on a page: its marks, and the field of ink they were found on.
 
     `before` is the ink from which lines were not yet taken away; None where there is no writing, or it was turned.
-    `overlooked` are no marks, since they are much fainter or smaller than those, but may have been written.
+    `overlooked` are no marks, as they are much fainter or smaller than those, or hang on a ring; but they may be signs.
     """
 
     marks: list[Mark]
@@ -68,25 +68,25 @@ def find_writing(page: Page) -> Writing:
         return Writing([], NO_FIELD)
     ink_map, labels = found.ink_map, found.labels
     height, width = labels.shape
-    own, frames = own_pieces(found)
-    field = field_of(_without(ink_map, labels, frames))
+    own, left_out = own_pieces(found)
+    field = field_of(_without(ink_map, labels, left_out))
     pieces = drop_specks(own, width, height, labels)
     marks = drop_border_lines(join_pieces(pieces), labels, ink_map)
     marks = sorted(marks, key=lambda mark: mark.area_px, reverse=True)[:MAX_MARKS]
     in_order = sorted(marks, key=lambda mark: (mark.y, mark.x))
     cut = [_cut(page, ink_map, labels, piece) for piece in in_order]
-    return Writing(cut, field, before, _overlooked(page, found, own, frames, marks))
+    return Writing(cut, field, before, _overlooked(page, found, own, left_out, marks))
 
 
 def _overlooked(
-    page: Page, found: Findings, own: list[Piece], frames: list[Piece], marks: list[Piece]
+    page: Page, found: Findings, own: list[Piece], left_out: list[Piece], marks: list[Piece]
 ) -> tuple[Mark, ...]:
-    """What may be signs among the pieces that became no marks, on the frames, and in what is too faint for a piece."""
+    """What may be signs: among pieces that are no marks, on rings that were left out, in what is too faint for one."""
     small = [_cut(page, found.ink_map, found.labels, piece) for piece in small_pieces(own, marks)]
     step = found.ink_map.step
     others = [
         Mark(Box(step * x, step * y, step * ink.shape[1], step * ink.shape[0]), ink)
-        for x, y, ink in (*signs_on(found, frames), *faint_signs(found))
+        for x, y, ink in (*signs_on(found, left_out), *faint_signs(found))
     ]
     return (*small, *others)
 

@@ -29,7 +29,7 @@ class Sheet:
     """The lines of a page, from the top; none where there is no ink. `field` is the ink they stand on.
 
     `struck_out` are the boxes around what somebody drew a line through, `overlooked` are signs that were left out since
-    they are much fainter or smaller than the others.
+    they are much fainter or smaller than the others, or hang on a ring.
 
     `width` and `height` are the page's, in pixels, as it is read: after `turns` quarter turns
     anticlockwise of the page as a person sees it.

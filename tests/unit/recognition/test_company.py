@@ -178,6 +178,19 @@ def test_what_nobody_can_tell_in_a_column_of_digits_is_no_scrap() -> None:
     assert unread_in_a_column(_column(seven, four, six)) == set()
 
 
+def test_a_level_bar_between_noughts_may_be_a_one_that_lies() -> None:
+    bar = (None, 48, 44, 8)
+    assert unread_in_a_column(_column((0, 50, 44, 36), (8, 50, 44, 36), bar)) == {2}
+    assert unread_in_a_column(_column((0, 50, 44, 36), (4, 50, 44, 60), bar)) == set()  # the 4 stands
+    assert unread_in_a_column(_column((0, 50, 44, 36), (8, 50, 44, 36), (None, 60, 20, 6))) == set()  # a dash
+    assert (
+        unread_in_a_column(_column((0, 50, 44, 36), (8, 50, 44, 36), (None, 50, 44, 18))) == set()
+    )  # no bar
+    assert (
+        unread_in_a_column(_column((0, 50, 44, 36), (8, 50, 44, 36), (None, 10, 124, 8))) == set()
+    )  # a rule
+
+
 @pytest.mark.parametrize(
     "beside",
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from worker.recognition.decision import DIGITS, OTHER, Sign, Thresholds
+from worker.recognition.decision import DIGITS, OTHER, SEVERAL, Sign, Thresholds
 from worker.recognition.knowledge import Floats
 from worker.recognition.overlooked import with_overlooked
 from worker.vision.page import Box
@@ -49,13 +49,34 @@ def test_it_has_to_be_as_sure_as_what_is_accepted() -> None:
     assert _told([NUMBER], Box(150, 105, 40, 50), _row(None)) == [[4, 7]]
 
 
+def test_digits_that_touch_each_other_are_one_sign_in_doubt() -> None:
+    several = _row(SEVERAL)
+    several[3], several[SEVERAL] = 0.01, 0.98
+    assert _told([NUMBER], Box(150, 105, 40, 50), several) == [[4, 3, 7]]
+    assert _told([NUMBER], Box(150, 125, 40, 30), several) == [[4, 7]]  # letters
+    several[OTHER], several[SEVERAL] = 0.1, 0.88
+    assert _told([NUMBER], Box(150, 105, 40, 50), several) == [[4, 7]]
+    assert _told([NUMBER], Box(150, 105, 40, 50), _row(3)[:DIGITS]) == [
+        [4, 3, 7]
+    ]  # a model that knows ten labels
+
+
+def test_what_stands_above_an_empty_line_and_all_others_comes_first() -> None:
+    assert _told([NUMBER, [], [_sign(5, 100, 400)]], Box(100, 10, 40, 60), _row(3)) == [[3], [4, 7], [], [5]]
+    assert _told([[], NUMBER], Box(100, 240, 40, 60), _row(3)) == [[], [4, 7], [3]]
+
+
 def test_where_no_digit_was_found_nothing_was_overlooked() -> None:
     assert _told([[_sign(None, 100)]], Box(150, 105, 40, 50), _row(3)) == [[None]]
     assert _told([], Box(150, 105, 40, 50), _row(3)) == []
 
 
 def test_a_part_of_a_digit_is_not_told_beside_it() -> None:
-    assert _told([NUMBER], Box(130, 105, 20, 50), _row(3)) == [[4, 7]]  # half of it lies in the 4
+    assert _told([NUMBER], Box(130, 115, 20, 40), _row(3)) == [[4, 7]]  # half of it lies in the 4
+    assert _told([NUMBER], Box(124, 100, 40, 58), _row(3)) == [
+        [4, 3, 7]
+    ]  # as high as the 4: a slanted neighbour
+    assert _told([NUMBER], Box(115, 100, 40, 58), _row(3)) == [[4, 7]]  # most of it lies in the 4
     assert _told([NUMBER], Box(137, 105, 40, 50), _row(3)) == [[4, 3, 7]]
     assert _told([[*NUMBER, _sign(None, 130)]], Box(142, 105, 20, 50), _row(3)) == [[4, None, 3, 7]]
 

@@ -499,6 +499,27 @@ def test_such_a_sign_is_none_where_the_digits_without_it_are_what_was_expected()
     assert (verdict.text, verdict.is_read) == ("7\n4\n?\n6", False)
 
 
+class KnowsBlots(KnowsItsTiles):
+    """Sure that what fills its tile is no digit, and no part of one."""
+
+    def logits(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        logits = super().logits(tiles)
+        logits[tiles.reshape(len(tiles), -1).mean(axis=1) > 0.3, OTHER] = 20
+        return logits
+
+
+def test_a_blot_beside_digits_leaves_a_trace_unless_the_others_are_what_was_expected() -> None:
+    blot = np.zeros((66, 60), np.float32)
+    cv2.ellipse(blot, (30, 33), (29, 32), 0, 0, 360, 1.0, -1)
+    marks = _number("274", 20, 30)
+    sheet = _sheet([*marks, Mark(Box(marks[-1].box.right + 12, 30, 60, 66), blot)])
+    rules = [None, Expectation(digits=Span(3, 3)), Expectation(digits=Span(4, 4))]
+    beside, fits, does_not = recognize([sheet] * 3, KnowsBlots(), KNOWLEDGE, expected=rules)
+    for verdict in (beside, does_not):
+        assert (verdict.text, verdict.is_read) == ("274?", False)
+    assert (fits.text, fits.is_read) == ("274", True)
+
+
 def test_who_listens_is_told_of_each_line_that_is_looked_at_twice() -> None:
     heard: list[tuple[int, list[str]]] = []
     sheets = [_sheet(_number("2", 20, 40)), _sheet(_number("31", 20, 40))]

@@ -45,6 +45,10 @@ def test_nothing_and_one_pixel_stay_what_they_are() -> None:
             ((0, 0, 80, 40), (0, 52, 80, 9), (0, 75, 80, 40)),
             {frozenset({1}), frozenset({2}), frozenset({3})},
         ),  # a number that lies, with a 1 in it
+        (
+            ((40, 10, 16, 60), (70, 16, 50, 54), (0, 0, 130, 8)),
+            {frozenset({1, 2, 3})},
+        ),  # the roof of a 7 over the next digit
         (((0, 0, 110, 70), (5, 76, 105, 9)), {frozenset({1, 2})}),  # a bar as wide as its sign
     ],
 )

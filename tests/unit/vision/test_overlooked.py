@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import cv2
 import numpy as np
 import pytest
 
 from worker.vision.normalization import NormalizerSettings
-from worker.vision.overlooked import MOST
+from worker.vision.overlooked import MOST, RINGS
 from worker.vision.page import Box, Grey, Page
 from worker.vision.segmentation import find_writing
 from worker.vision.sheet import sheet_of
@@ -100,6 +102,27 @@ def test_what_hangs_on_a_ring_from_outside_is_overlooked() -> None:
     (hanging,) = writing.overlooked
     assert hanging.box.x == pytest.approx(111, abs=5)
     assert hanging.box.height == pytest.approx(63, abs=5)
+
+
+def test_smaller_rings_and_holes_above_do_not_hide_what_hangs_on_the_largest() -> None:
+    page = _write(_write(_paper(700, 1000), "67", 400, base=850), "5", 308, base=850)
+    cv2.circle(page, (462, 820), 100, 120, 3, cv2.LINE_AA)
+    for place in range(RINGS + 5):
+        at = (85 + 90 * (place % 6), 60 + 90 * (place // 6))
+        cv2.circle(page, at, 36, INK, 3, cv2.LINE_AA)
+        _write(page, "3", at[0] - 10, 1, base=at[1] + 10)
+        cv2.circle(page, (15, 40 + 30 * place), 8, INK, -1, cv2.LINE_AA)
+    hanging = [mark.box for mark in find_writing(Page(page)).overlooked if mark.box.y > 700]
+    assert len(hanging) == 1
+
+
+def test_a_large_ring_costs_no_more_than_its_ink() -> None:
+    page = _write(_paper(1800, 1800), "4", 600, 20.0, base=1100)
+    for radius in (880, 840, 800):
+        cv2.circle(page, (900, 900), radius, 60, 5, cv2.LINE_AA)
+    start = time.process_time()
+    assert find_writing(Page(page)).marks
+    assert time.process_time() - start < 10  # one opening with a disc as large as half a page took a minute
 
 
 def test_a_ring_alone_has_nothing_hanging_on_it() -> None:

@@ -30,10 +30,6 @@ SOLID = 1.2  # times as thick as its ink would be if it were a bar; digits that 
 ONE_LINE = 0.9  # of the rows from border to border: where a cable shows once
 DOT = (0.7, 2.2)  # times as thick as a stroke: its dot, as an exclamation mark has one
 DOT_REACH = 0.5  # of the stroke's length: how far from its end the middle of that dot is at most
-HOLE_PX, ROUND = 12, 1.15  # of a hole: its least extent, and how much longer one way than the other
-FULL = (0.68, 0.88)  # the share of its box that it fills
-DISC = 0.92  # how much of it and of its circle are both
-MARGIN = 0.15  # of the shorter side of the page: how far from its border a hole's middle is at most
 FAINT = 0.5  # a stroke from edge to edge with less contrast than this is a fold, a rim, a ruling
 
 
@@ -72,7 +68,7 @@ def _is_line_of_the_paper(piece: Piece, width: int, height: int, core: float) ->
 
 
 def drop_foreign(pieces: list[Piece], labels: Labels) -> list[Piece]:
-    """Without what lies around or beside the writing: slabs, sleeves, pens and holes, frames around digits."""
+    """Without what lies around or beside the writing: slabs, sleeves, pens, frames around digits."""
     if len(pieces) < 2:
         return pieces
     pieces = _without_pens(pieces, labels)
@@ -85,7 +81,6 @@ def drop_foreign(pieces: list[Piece], labels: Labels) -> list[Piece]:
     dropped = {frame.labels for frame in frames if not is_crossed(frame, labels)}
     all_boxes = boxes_of(pieces)
     dropped |= {piece.labels for piece in pieces if is_open_field(piece, all_boxes, labels)}
-    dropped |= {piece.labels for piece in pieces if _is_hole(piece, labels)}
     for piece in pieces:
         if not piece.touches_border(width, height):
             continue
@@ -99,22 +94,6 @@ def drop_foreign(pieces: list[Piece], labels: Labels) -> list[Piece]:
         ):
             dropped.add(piece.labels)
     return [piece for piece in pieces if piece.labels not in dropped]
-
-
-def _is_hole(piece: Piece, labels: Labels) -> bool:
-    """Whether a piece is a full circle in the margin, as the hole of a punch is: no blot is so round."""
-    if min(piece.width, piece.height) < HOLE_PX or piece.extent > ROUND * min(piece.width, piece.height):
-        return False
-    height, width = labels.shape
-    x, y = (piece.x + piece.right) / 2, (piece.y + piece.bottom) / 2
-    if min(x, width - x, y, height - y) > MARGIN * min(width, height):
-        return False
-    if not FULL[0] <= piece.area_px / (piece.width * piece.height) <= FULL[1]:
-        return False
-    rows, columns = np.ogrid[: piece.height, : piece.width]
-    circle = ((2 * rows + 1) / piece.height - 1) ** 2 + ((2 * columns + 1) / piece.width - 1) ** 2 <= 1
-    own = piece.own_of(labels)
-    return bool(np.count_nonzero(own & circle) >= DISC * np.count_nonzero(own | circle))
 
 
 def _without_pens(pieces: list[Piece], labels: Labels) -> list[Piece]:

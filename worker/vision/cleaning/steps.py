@@ -6,6 +6,7 @@ from worker.vision.cleaning.boxes import without_boxes
 from worker.vision.cleaning.combs import without_teeth
 from worker.vision.cleaning.enclosures import without_frames
 from worker.vision.cleaning.foreign import drop_foreign, drop_lines_of_the_paper
+from worker.vision.cleaning.holes import without_holes
 from worker.vision.cleaning.outlines import with_filled_outlines
 from worker.vision.cleaning.paper import clean, without_drawn_lines
 from worker.vision.ink import MIN_CONTRAST, InkMap
@@ -28,12 +29,12 @@ def clean_findings(before: InkMap) -> Findings | None:
 
 
 def own_pieces(found: Findings) -> tuple[list[Piece], list[Piece]]:
-    """The pieces that may be written, specks among them, and the frames that were left out.
+    """The pieces that may be written, specks among them, and what was left out: frames, holes, pens, folds.
 
     A frame that crosses a line of writing would be read as strokes of it: its ink is to be taken away, too.
     """
     height, width = found.labels.shape
     pieces = drop_lines_of_the_paper(found.pieces, width, height, found.ink_map.core)
-    own = drop_foreign(pieces, found.labels)
-    frames = [piece for piece in pieces if piece not in own and not piece.touches_border(width, height)]
-    return own, frames
+    own = drop_foreign(without_holes(pieces, found), found.labels)
+    left_out = [piece for piece in pieces if piece not in own and not piece.touches_border(width, height)]
+    return own, left_out

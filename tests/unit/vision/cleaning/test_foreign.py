@@ -226,38 +226,3 @@ def test_a_dot_as_thick_as_a_stroke_and_in_line_with_it_is_no_speck(
     stroke = _drawn(lambda canvas: cv2.line(canvas, (212, 50), (202, 220), 255, 12), 1, page)
     dot = _drawn(lambda canvas: cv2.circle(canvas, (x, y), radius, 255, -1), 2, page)
     assert (drop_specks([stroke, dot], WIDTH, HEIGHT, page) == [stroke, dot]) is stays
-
-
-def _with_disc(x: int, y: int, radius: int, squeeze: float = 1.0) -> tuple[list[Piece], Labels]:
-    """`DIGITS` and a full circle, or oval, as the third piece."""
-    labels = _labels(DIGITS)
-    disc = cv2.ellipse(
-        np.zeros((HEIGHT, WIDTH), np.uint8), (x, y), (radius, round(squeeze * radius)), 0, 0, 360, 3, -1
-    )
-    labels[disc > 0] = 3
-    left, top, width, height = cv2.boundingRect(disc)
-    return [*DIGITS, Piece((3,), left, top, left + width, top + height, int(np.count_nonzero(disc)))], labels
-
-
-@pytest.mark.parametrize(("x", "y"), [(30, 100), (570, 100), (300, 30), (300, 380)])
-@pytest.mark.parametrize("radius", [7, 12, 20])
-def test_the_hole_of_a_punch_is_no_writing(x: int, y: int, radius: int) -> None:
-    assert drop_foreign(*_with_disc(x, y, radius)) == DIGITS
-
-
-def test_a_blot_may_cover_a_digit_and_a_ring_may_be_one() -> None:
-    for pieces, labels in (
-        _with_disc(30, 100, 20, 0.7),  # not round
-        _with_disc(300, 200, 20),  # among the writing
-        _with_disc(30, 100, 4),  # a dot
-    ):
-        assert drop_foreign(pieces, labels) == pieces
-    pieces, labels = _with_disc(30, 100, 20)
-    cv2.circle(labels, (30, 100), 6, 0, -1)  # the eye of a nought from a broad pen
-    ring = [*DIGITS, Piece((3,), 10, 80, 51, 121, int(np.count_nonzero(labels == 3)))]
-    assert drop_foreign(ring, labels) == ring
-
-
-def test_a_hole_alone_stays() -> None:
-    pieces, labels = _with_disc(30, 100, 20)
-    assert drop_foreign(pieces[2:], labels) == pieces[2:]
