@@ -32,6 +32,8 @@ from benchmarks.fields import STYLES as FIELD_STYLES
 from benchmarks.forms import STYLES as FORM_STYLES
 from benchmarks.forms import draw_form
 from benchmarks.ink import DataError, TestDigits, load_test_digits
+from benchmarks.labelled import STYLES as LABELLED_STYLES
+from benchmarks.labelled import draw_labelled
 from benchmarks.nothing import STYLES as NOTHING_STYLES
 from benchmarks.nothing import draw_nothing
 from benchmarks.pages import LEVELS, draw_page
@@ -49,7 +51,7 @@ from benchmarks.uneven import draw_uneven
 
 PAGES, NOTHING, PIECES_OF_A_KIND, STRINGS_OF_A_STYLE = 2000, 600, 1000, 300
 ROW_PAGES, FORMS, FIELDS, BOXES, DATES, CIRCLED = 60, 150, 600, 400, 300, 400
-BAD_INPUTS, SURROUNDED, SLIPS, STRUCK, BESIDE, UNEVEN = 50, 1600, 200, 200, 400, 600
+BAD_INPUTS, SURROUNDED, SLIPS, STRUCK, BESIDE, UNEVEN, LABELLED = 50, 1600, 200, 200, 400, 600, 450
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,11 @@ def plan_sets(
             "uneven",
             capped(UNEVEN),
             lambda i, rng: draw_uneven(digits, UNEVEN_STYLES[i % len(UNEVEN_STYLES)], rng),
+        ),
+        MeasuringSet(
+            "labelled",
+            capped(LABELLED),
+            lambda i, rng: draw_labelled(digits, LABELLED_STYLES[i % len(LABELLED_STYLES)], rng),
         ),
         MeasuringSet(
             "slips", capped(SLIPS), lambda i, rng: draw_slip(digits, SLIP_STYLES[i % len(SLIP_STYLES)], rng)

@@ -19,6 +19,7 @@ from benchmarks import (
     fields,
     forms,
     ink,
+    labelled,
     measuring_sets,
     nothing,
     pages,
@@ -98,7 +99,7 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     folders = sorted(folder.name for folder in tmp_path.iterdir())
     assert folders == [
         "bad-input", "beside", "boxes", "characters", "characters-without-look-alikes", "circled", "dates", "fields",
-        "forms", "nothing-to-read", "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "slips",
+        "forms", "labelled", "nothing-to-read", "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "slips",
         "strings", "strings-overlapping-deeply", "struck", "surroundings", "uneven",
     ]  # fmt: skip
     for folder in folders:
@@ -460,6 +461,25 @@ def test_an_uneven_number_has_all_of_its_digits(digits: ink.TestDigits, style: s
         assert len(picture.label.replace("/", "")) in counts
         assert picture.label.count("/") == (style == "rows")
         assert picture.style == style
+
+
+@pytest.mark.parametrize("style", labelled.STYLES)
+def test_print_stands_beside_its_number(digits: ink.TestDigits, style: str) -> None:
+    for seed in range(6):
+        picture = _drawn_twice_alike(labelled.draw_labelled, digits, style, seed)
+        rows = picture.label.split("/")
+        assert len(rows) == (2 if style in ("two", "numbered", "small") else 1)
+        assert all(row.isdigit() and len(row) <= 6 for row in rows)
+        assert (len(picture.label) == 1) is (style == "single")
+        assert picture.style == style
+
+
+def test_no_print_runs_off_its_page(digits: ink.TestDigits) -> None:
+    for seed in range(40):
+        for style in labelled.STYLES:
+            page, _ = labelled.laid_out(digits, style, 60, np.random.default_rng(seed))
+            assert not page[:, -2:].any(), (style, seed)
+            assert page.any()
 
 
 @pytest.mark.parametrize("style", surroundings.SLIP_STYLES)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from worker.recognition.decision import DIGITS, SEVERAL, Sign
 from worker.recognition.knowledge import Floats, Knowledge, Spread, TileClassifier, probabilities_of
+from worker.recognition.words import without_words
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.sheet import Sheet
 
@@ -30,11 +31,16 @@ CROWD = 96  # marks: of so many a sample is looked at first
 def upright_of(
     sheets: Sequence[Sheet], classifier: TileClassifier, knowledge: Knowledge, spread: Spread
 ) -> tuple[list[Sheet], list[Floats], list[int]]:
-    """The sheets as they read best, the probabilities of their tiles, and which may lie either way.
+    """The sheets as they read best, without small print; the probabilities of their tiles; which may lie either way.
 
     Most stay as they are. Of a sheet that is plainly a storm in its sample, the sample alone.
     """
     upright, probabilities = _at_first(sheets, classifier, knowledge)
+    sheets = list(sheets)
+    for i, sheet in enumerate(sheets):
+        if upright[i] is sheet:  # and no sample of a storm
+            sheets[i], probabilities[i] = without_words(sheet, probabilities[i])
+            upright[i] = sheets[i]
     before = [legibility(rows) for rows in probabilities]
     poor = [i for i, rows in enumerate(probabilities) if is_poor(rows)]
     normalizer = knowledge.normalizer

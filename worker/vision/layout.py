@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from worker.vision.page import Box
 
-TALL = 0.5  # of the usual height: lower signs (dots, dashes) never make a line, they join one
+TALL = 0.5  # of the usual height: lower signs (dots, dashes) join a line
+ROW = 3  # but so many of them side by side are a line of their own,
+CLEAR = 0.25  # so many usual heights above or below all others
 SHARED = 0.35  # of the lower height: the overlap of two neighbours in a line
 REACH = 4.0  # heights: how far right the next sign of a line may stand
 # Beyond that, chains continue each other where they are level, within so many heights; the farther, the stricter.
@@ -54,8 +56,11 @@ def lines_of(boxes: Sequence[Box]) -> list[list[int]]:
     tall = np.flatnonzero(bottom - y >= TALL * usual)
     chains = _chains(tall, x, y, right, bottom, usual)
     chains = _joined(chains, x, y, right, bottom, usual)
-    for index in np.flatnonzero(bottom - y < TALL * usual):
-        _adopt(int(index), chains, x, y, right, bottom)
+    low = np.flatnonzero(bottom - y < TALL * usual)
+    rows = _rows_apart(low, chains, x, y, right, bottom, usual)
+    chains += rows
+    for index in sorted(set(low.tolist()).difference(*rows)):
+        _adopt(index, chains, x, y, right, bottom)
     slope = _slope(chains, x, y, right, bottom)
     middle = float((x.min() + right.max()) / 2)
 
@@ -157,11 +162,38 @@ def _apart(gap: float, usual: float) -> float:
     return (LEVEL_AT_REACH + (LEVEL_FAR - LEVEL_AT_REACH) * along) * usual
 
 
+def _rows_apart(
+    low: npt.NDArray[np.int64],
+    chains: list[list[int]],
+    x: Floats,
+    y: Floats,
+    right: Floats,
+    bottom: Floats,
+    usual: float,
+) -> list[list[int]]:
+    """Rows of low signs that lie clear above or below all lines: small print, small writing."""
+    if len(low) < ROW or not chains:
+        return []
+    clear = [i for i in low.tolist() if _nearest_line(i, chains, x, y, right, bottom)[1] > CLEAR * usual]
+    if len(clear) < ROW:
+        return []
+    height = usual_height((bottom[clear] - y[clear]).tolist())
+    rows = _chains(np.array(clear), x, y, right, bottom, height)
+    return [row for row in rows if len(row) >= ROW]
+
+
 def _adopt(index: int, chains: list[list[int]], x: Floats, y: Floats, right: Floats, bottom: Floats) -> None:
     """Give a low sign to the line in whose height it lies, or nearest to."""
     if not chains:
         chains.append([index])
         return
+    chains[_nearest_line(index, chains, x, y, right, bottom)[0]].append(index)
+
+
+def _nearest_line(
+    index: int, chains: list[list[int]], x: Floats, y: Floats, right: Floats, bottom: Floats
+) -> tuple[int, float]:
+    """The line in whose height a low sign lies, or nearest to, and how far above or below it the middle of it lies."""
     members = np.array([i for chain in chains for i in chain])
     starts = np.cumsum([0] + [len(chain) for chain in chains[:-1]])
     centre_x, centre_y = (x[index] + right[index]) / 2, (y[index] + bottom[index]) / 2
@@ -171,7 +203,8 @@ def _adopt(index: int, chains: list[list[int]], x: Floats, y: Floats, right: Flo
     nearest = members[[start + int(is_nearest[start:].argmax()) for start in starts]]
     outside = np.maximum(0.0, np.maximum(y[nearest] - centre_y, centre_y - bottom[nearest]))
     aside = np.maximum(0.0, np.maximum(x[nearest] - right[index], x[index] - right[nearest]))
-    chains[int((outside + 0.25 * aside).argmin())].append(index)
+    line = int((outside + 0.25 * aside).argmin())
+    return line, float(outside[line])
 
 
 def groups_of(boxes: Sequence[Box]) -> list[int]:

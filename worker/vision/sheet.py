@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,6 +54,22 @@ class Sheet:
         """The marks of all lines, in reading order."""
         return [mark for line in self.lines for mark in line.marks]
 
+    def with_marks(self, places: Collection[int], outside: Sequence[Box] = ()) -> Sheet:
+        """The page with those of its marks that are at these places in reading order, in the lines they stand in.
+
+        What was overlooked goes with what lies in the boxes `outside`: it is as little a sign.
+        """
+        chosen, lines, start = set(places), [], 0
+        for line in self.lines:
+            own = [i - start for i in range(start, start + len(line.marks)) if i in chosen]
+            start += len(line.marks)
+            if own:
+                lines.append(Line(tuple(line.marks[i] for i in own), tuple(line.tiles[i] for i in own)))
+        overlooked = tuple(
+            mark for mark in self.overlooked if not any(_is_middle_in(mark.box, box) for box in outside)
+        )
+        return replace(self, lines=tuple(lines), overlooked=overlooked)
+
     def sample(self, count: int) -> Sheet:
         """The page with `count` of its marks, from all over it; as it is where it has no more.
 
@@ -61,14 +78,7 @@ class Sheet:
         total = sum(len(line.marks) for line in self.lines)
         if total <= count:
             return self
-        chosen = set(np.random.default_rng(total).choice(total, count, replace=False).tolist())
-        lines, start = [], 0
-        for line in self.lines:
-            own = [i - start for i in range(start, start + len(line.marks)) if i in chosen]
-            start += len(line.marks)
-            if own:
-                lines.append(Line(tuple(line.marks[i] for i in own), tuple(line.tiles[i] for i in own)))
-        return replace(self, lines=tuple(lines))
+        return self.with_marks(np.random.default_rng(total).choice(total, count, replace=False).tolist())
 
     def turned(self, turns: int, normalizer: NormalizerSettings) -> Sheet:
         """The same page after so many more quarter turns anticlockwise."""
@@ -124,6 +134,11 @@ def arrange(
         if writing.before is not None:
             struck += struck_out([mark.box for mark in chosen], writing.before)
     return Sheet(tuple(lines), width, height, writing.field, turns, tuple(struck), writing.overlooked)
+
+
+def _is_middle_in(box: Box, other: Box) -> bool:
+    x, y = box.x + box.width / 2, box.y + box.height / 2
+    return other.x <= x <= other.right and other.y <= y <= other.bottom
 
 
 def turn_box(box: Box, turns: int, width: int, height: int) -> Box:

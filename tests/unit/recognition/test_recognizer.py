@@ -520,6 +520,18 @@ def test_a_blot_beside_digits_leaves_a_trace_unless_the_others_are_what_was_expe
     assert (fits.text, fits.is_read) == ("274", True)
 
 
+def test_small_print_beside_digits_is_left_out_with_the_scraps_in_it() -> None:
+    letters = [Mark(Box(20 + 14 * n, 4, 12, 16), np.ones((16, 12), np.float32)) for n in range(5)]
+    scrap = _number("5", 90, 2)[0]
+    scrap = Mark(Box(scrap.box.x, 4, 12, 16), scrap.ink)
+    digits = _number("274", 20, 60)
+    with_print = replace(_sheet([*digits, *letters]), overlooked=(scrap,))
+    without = replace(_sheet(digits), overlooked=(scrap,))
+    printed, beside = recognize([with_print, without], KnowsBlots(), KNOWLEDGE)
+    assert (printed.text, printed.is_read) == ("274", True)
+    assert (beside.text, beside.is_read) == ("?\n274", False)
+
+
 def test_who_listens_is_told_of_each_line_that_is_looked_at_twice() -> None:
     heard: list[tuple[int, list[str]]] = []
     sheets = [_sheet(_number("2", 20, 40)), _sheet(_number("31", 20, 40))]

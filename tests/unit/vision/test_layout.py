@@ -140,3 +140,18 @@ def test_dots_do_not_lower_the_usual_height() -> None:
     assert usual_height([60, 62, 5, 4, 3, 61]) == 61
     assert usual_height([0, 0]) == 0
     assert usual_height([300, 60, 61, 59]) == 60.5  # one giant does not decide alone
+
+
+@pytest.mark.parametrize(
+    ("y", "lines"), [(0, [[5, 6, 7], [0, 1, 2, 3, 4]]), (175, [[0, 1, 2, 3, 4], [5, 6, 7]])]
+)
+def test_low_signs_side_by_side_above_or_below_a_line_are_a_line(y: int, lines: list[list[int]]) -> None:
+    small = [Box(20 + 30 * i, y, 16, 20) for i in range(3)]
+    assert lines_of([*_row(5, 60), *small]) == lines
+
+
+def test_fewer_low_signs_and_those_in_the_height_of_a_line_join_it() -> None:
+    row = _row(5, 60)
+    assert len(lines_of([*row, *(Box(20 + 30 * i, 175, 16, 20) for i in range(2))])) == 1
+    assert len(lines_of([*row, *(Box(260 + 30 * i, 70, 16, 20) for i in range(3))])) == 1
+    assert len(lines_of([*row, *(Box(50 + 90 * i, 130, 5, 8) for i in range(3))])) == 1  # commas, far apart
