@@ -25,6 +25,8 @@ from benchmarks.beside import draw_beside
 from benchmarks.characters import Characters, draw_character, load_characters, load_look_alikes
 from benchmarks.circled import STYLES as CIRCLED_STYLES
 from benchmarks.circled import draw_circled
+from benchmarks.cropped import STYLES as CROPPED_STYLES
+from benchmarks.cropped import draw_cropped
 from benchmarks.dates import STYLES as DATE_STYLES
 from benchmarks.dates import draw_date
 from benchmarks.fields import BOX_STYLES, draw_boxes, draw_fields
@@ -52,6 +54,7 @@ from benchmarks.uneven import draw_uneven
 PAGES, NOTHING, PIECES_OF_A_KIND, STRINGS_OF_A_STYLE = 2000, 600, 1000, 300
 ROW_PAGES, FORMS, FIELDS, BOXES, DATES, CIRCLED = 60, 150, 600, 400, 300, 400
 BAD_INPUTS, SURROUNDED, SLIPS, STRUCK, BESIDE, UNEVEN, LABELLED = 50, 1600, 200, 200, 400, 600, 450
+CROPPED = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,11 @@ def plan_sets(
             "labelled",
             capped(LABELLED),
             lambda i, rng: draw_labelled(digits, LABELLED_STYLES[i % len(LABELLED_STYLES)], rng),
+        ),
+        MeasuringSet(
+            "cropped",
+            capped(CROPPED),
+            lambda i, rng: draw_cropped(digits, CROPPED_STYLES[i % len(CROPPED_STYLES)], rng),
         ),
         MeasuringSet(
             "slips", capped(SLIPS), lambda i, rng: draw_slip(digits, SLIP_STYLES[i % len(SLIP_STYLES)], rng)

@@ -15,6 +15,7 @@ from benchmarks import (
     beside,
     characters,
     circled,
+    cropped,
     dates,
     fields,
     forms,
@@ -98,9 +99,9 @@ def test_every_picture_is_labelled_and_every_label_has_its_picture(
     )
     folders = sorted(folder.name for folder in tmp_path.iterdir())
     assert folders == [
-        "bad-input", "beside", "boxes", "characters", "characters-without-look-alikes", "circled", "dates", "fields",
-        "forms", "labelled", "nothing-to-read", "pages-medium", "pages-mild", "pages-severe", "pieces", "rows", "slips",
-        "strings", "strings-overlapping-deeply", "struck", "surroundings", "uneven",
+        "bad-input", "beside", "boxes", "characters", "characters-without-look-alikes", "circled", "cropped", "dates",
+        "fields", "forms", "labelled", "nothing-to-read", "pages-medium", "pages-mild", "pages-severe", "pieces",
+        "rows", "slips", "strings", "strings-overlapping-deeply", "struck", "surroundings", "uneven",
     ]  # fmt: skip
     for folder in folders:
         with (tmp_path / folder / "labels.csv").open(newline="", encoding="utf-8") as file:
@@ -480,6 +481,22 @@ def test_no_print_runs_off_its_page(digits: ink.TestDigits) -> None:
             page, _ = labelled.laid_out(digits, style, 60, np.random.default_rng(seed))
             assert not page[:, -2:].any(), (style, seed)
             assert page.any()
+
+
+@pytest.mark.parametrize("style", cropped.STYLES)
+def test_lines_run_along_the_border_of_a_cut(digits: ink.TestDigits, style: str) -> None:
+    for seed in range(20):
+        picture = _drawn_twice_alike(cropped.draw_cropped, digits, style, seed)
+        assert picture.style == style
+        assert picture.label.isdigit()
+        assert len(picture.label) <= 6
+        page, _ = cropped.laid_out(digits, style, 60, np.random.default_rng(seed))
+        if style == "rim":
+            assert not page[[0, -1]].any()
+            assert not page[:, [0, -1]].any()
+            page = ink.trim(page)
+        sides = tuple(bool(side.all()) for side in (page[0], page[-1], page[:, 0], page[:, -1]))
+        assert sides == {"open": (False,) * 4, "between": (True, True, False, False)}.get(style, (True,) * 4)
 
 
 @pytest.mark.parametrize("style", surroundings.SLIP_STYLES)

@@ -24,6 +24,9 @@ MIN_CONTRAST = 8 / 255  # less than this between ink and ground is no ink that a
 DARKEST = 0.9995  # of the page is lighter than its ink: where little is written a shadow may cover more
 LEAST_IN_SHADE = 0.06  # of contrast: fainter is what no ground follows of a stain or a shadow
 SHADE, LEAST_SHADED = 0.08, 0.01  # the contrast of a shadow, and the share of the page that it covers
+BORDER_LINE, BORDER_RIM = 0.1, 3  # of the page: how thick a line along its border is; rows before it, at most
+IN_LINE, BESIDE_LINE = 0.3, 0.5  # of a row that shows paper: at most in such a line, and at least beside it
+WITHIN_CONTRAST = 0.5  # of that of the page: less is left where the writing itself ran along the border
 QUANTUM = 1.5 / 255  # grey levels are whole numbers: a difference of one is no ink
 
 
@@ -178,6 +181,7 @@ def _first_is_deeper(first: float, second: float) -> bool | None:
 
 def _ink_is_dark(small: Grey) -> bool:
     """Whether ink is the darker part: ground is what most of the surroundings show, ink deviates."""
+    small = _within_lines(small)
     ground = cv2.medianBlur(small, _odd(0.7 * min(small.shape)))
     deviation = small.astype(np.float32) - ground
     tolerance = max(4.0, 0.25 * float(np.abs(deviation).max()))
@@ -192,6 +196,52 @@ def _ink_is_dark(small: Grey) -> bool:
             return light_frame > 0.5
         return float((small > middle).mean()) > 0.5
     return dark >= light
+
+
+def _within_lines(small: Grey) -> Grey:
+    """The page within the lines of the field that it was cut from, where they run along two of its sides or all.
+
+    They would pass for the ground: most of the frame shows them.
+    """
+    height, width = small.shape
+    most = int(BORDER_LINE * min(height, width))
+    if most < 2:  # a page so small is no field of a form
+        return small
+    low, high, _, _ = cv2.minMaxLoc(small)
+    _, light = cv2.threshold(small, (low + high) / 2, 1, cv2.THRESH_BINARY)
+    across, along = (cv2.reduce(light, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() for axis in (1, 0))
+    top, bottom = _lines_at((across / width).tolist(), most)
+    left, right = _lines_at((along / height).tolist(), most)
+    within = small[top : height - bottom, left : width - right]
+    if within.shape == small.shape or np.ptp(within) < WITHIN_CONTRAST * (high - low):
+        return small
+    return np.ascontiguousarray(within)
+
+
+def _lines_at(light: list[float], most: int) -> tuple[int, int]:
+    """How many rows the lines at both ends take, `light` being the light share of each row; (0, 0) but for two."""
+    is_light = sorted(light)[len(light) // 2] > 0.5
+    if is_light != (sum(light) > 0.5 * len(light)):
+        return 0, 0  # a fat digit cut tightly: what most rows show is not what most of the page shows
+    paper = light if is_light else [1 - share for share in light]
+    first, last = _line_at(paper, most), _line_at(paper[::-1], most)
+    return (first, last) if first and last else (0, 0)
+
+
+def _line_at(paper: list[float], most: int) -> int:
+    """How many rows the line at the start takes, with what lies before it; 0 where there is none.
+
+    `paper` is the share of each row that shows the level of most rows: a line shows hardly any of it.
+    """
+    start = next((row for row, share in enumerate(paper[: BORDER_RIM + 1]) if share <= IN_LINE), None)
+    if start is None:
+        return 0
+    end = start + 1
+    while end - start <= most and paper[end] <= IN_LINE:
+        end += 1
+    if end - start > most or max(paper[end : end + 2]) < BESIDE_LINE:
+        return 0
+    return end + int(paper[end] < BESIDE_LINE)  # the next row may be its soft edge
 
 
 def _ground(small: Grey) -> Float:
