@@ -82,6 +82,15 @@ def plan_sets(
 
     order = np.random.default_rng(seed).permutation(len(digits.labels))
 
+    def styled(
+        name: str,
+        count: int,
+        draw: Callable[[TestDigits, str, np.random.Generator], Picture],
+        styles: Sequence[str],
+    ) -> MeasuringSet:
+        """The set `name`, whose pictures take turns among `styles`."""
+        return MeasuringSet(name, capped(count), lambda i, rng: draw(digits, styles[i % len(styles)], rng))
+
     # The levels show the same digits, so that what tells them apart is the damage alone.
     def page_at(level: str) -> Callable[[int, np.random.Generator], Picture]:
         return lambda i, rng: draw_page(digits, int(order[i]), level, i, rng)
@@ -99,71 +108,23 @@ def plan_sets(
             lambda i, rng: draw_nothing(NOTHING_STYLES[i % len(NOTHING_STYLES)], rng),
         ),
         MeasuringSet("pieces", capped(2 * PIECES_OF_A_KIND), piece),
-        MeasuringSet(
-            "strings",
-            capped(len(STRING_STYLES) * STRINGS_OF_A_STYLE),
-            lambda i, rng: draw_string(digits, STRING_STYLES[i % len(STRING_STYLES)], rng),
-        ),
+        styled("strings", len(STRING_STYLES) * STRINGS_OF_A_STYLE, draw_string, STRING_STYLES),
         MeasuringSet(
             f"strings-{DEEP}", capped(STRINGS_OF_A_STYLE), lambda i, rng: draw_string(digits, DEEP, rng)
         ),
-        MeasuringSet("rows", capped(ROW_PAGES), lambda i, rng: draw_rows(digits, PENS[i % len(PENS)], rng)),
-        MeasuringSet(
-            "forms",
-            capped(FORMS),
-            lambda i, rng: draw_form(digits, FORM_STYLES[i % len(FORM_STYLES)], rng),
-        ),
-        MeasuringSet(
-            "fields",
-            capped(FIELDS),
-            lambda i, rng: draw_fields(digits, FIELD_STYLES[i % len(FIELD_STYLES)], rng),
-        ),
-        MeasuringSet(
-            "boxes",
-            capped(BOXES),
-            lambda i, rng: draw_boxes(digits, BOX_STYLES[i % len(BOX_STYLES)], rng),
-        ),
-        MeasuringSet(
-            "dates", capped(DATES), lambda i, rng: draw_date(digits, DATE_STYLES[i % len(DATE_STYLES)], rng)
-        ),
-        MeasuringSet(
-            "circled",
-            capped(CIRCLED),
-            lambda i, rng: draw_circled(digits, CIRCLED_STYLES[i % len(CIRCLED_STYLES)], rng),
-        ),
-        MeasuringSet(
-            "surroundings",
-            capped(SURROUNDED),
-            lambda i, rng: draw_surrounded(digits, SURROUNDINGS[i % len(SURROUNDINGS)], rng),
-        ),
-        MeasuringSet(
-            "struck",
-            capped(STRUCK),
-            lambda i, rng: draw_struck(digits, STRUCK_STYLES[i % len(STRUCK_STYLES)], rng),
-        ),
-        MeasuringSet(
-            "beside",
-            capped(BESIDE),
-            lambda i, rng: draw_beside(digits, BESIDE_STYLES[i % len(BESIDE_STYLES)], rng),
-        ),
-        MeasuringSet(
-            "uneven",
-            capped(UNEVEN),
-            lambda i, rng: draw_uneven(digits, UNEVEN_STYLES[i % len(UNEVEN_STYLES)], rng),
-        ),
-        MeasuringSet(
-            "labelled",
-            capped(LABELLED),
-            lambda i, rng: draw_labelled(digits, LABELLED_STYLES[i % len(LABELLED_STYLES)], rng),
-        ),
-        MeasuringSet(
-            "cropped",
-            capped(CROPPED),
-            lambda i, rng: draw_cropped(digits, CROPPED_STYLES[i % len(CROPPED_STYLES)], rng),
-        ),
-        MeasuringSet(
-            "slips", capped(SLIPS), lambda i, rng: draw_slip(digits, SLIP_STYLES[i % len(SLIP_STYLES)], rng)
-        ),
+        styled("rows", ROW_PAGES, draw_rows, PENS),
+        styled("forms", FORMS, draw_form, FORM_STYLES),
+        styled("fields", FIELDS, draw_fields, FIELD_STYLES),
+        styled("boxes", BOXES, draw_boxes, BOX_STYLES),
+        styled("dates", DATES, draw_date, DATE_STYLES),
+        styled("circled", CIRCLED, draw_circled, CIRCLED_STYLES),
+        styled("surroundings", SURROUNDED, draw_surrounded, SURROUNDINGS),
+        styled("struck", STRUCK, draw_struck, STRUCK_STYLES),
+        styled("beside", BESIDE, draw_beside, BESIDE_STYLES),
+        styled("uneven", UNEVEN, draw_uneven, UNEVEN_STYLES),
+        styled("labelled", LABELLED, draw_labelled, LABELLED_STYLES),
+        styled("cropped", CROPPED, draw_cropped, CROPPED_STYLES),
+        styled("slips", SLIPS, draw_slip, SLIP_STYLES),
         MeasuringSet(
             "bad-input",
             capped(BAD_INPUTS),

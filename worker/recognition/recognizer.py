@@ -40,7 +40,6 @@ from worker.recognition.transcriber import LineTranscriber
 from worker.recognition.upright import is_storm, upright_of, weathered
 from worker.vision.candidates import Ladder, climb
 from worker.vision.normalization import NormalizerSettings, normalize
-from worker.vision.page import Box
 from worker.vision.sheet import Line, Sheet
 from worker.vision.strips import Band, band_of, strip_of
 
@@ -250,7 +249,10 @@ def _looked_over(lines: Sequence[list[Sign]], sheet: Sheet) -> list[list[Sign]]:
     if not sheet.struck_out or all(sign.chosen is None for signs in own for sign in signs):
         return own
     return [
-        [disbelieved(sign) if _is_within(sign.box, sheet.struck_out) else sign for sign in signs]
+        [
+            disbelieved(sign) if any(sign.box.is_centred_in(box) for box in sheet.struck_out) else sign
+            for sign in signs
+        ]
         for signs in own
     ]
 
@@ -295,12 +297,6 @@ def _tell_overlooked(
         told, rule = with_overlooked(signs[s], boxes, own, knowledge.thresholds), rules[s]
         if rule is None or rule.matches(_digits_of(told)) or not rule.matches(_digits_of(signs[s])):
             signs[s] = told
-
-
-def _is_within(box: Box, others: Sequence[Box]) -> bool:
-    """Whether the middle of a box lies in one of the others."""
-    x, y = box.x + box.width / 2, box.y + box.height / 2
-    return any(other.x <= x <= other.right and other.y <= y <= other.bottom for other in others)
 
 
 def _fit(

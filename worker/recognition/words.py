@@ -1,6 +1,6 @@
 """Small print beside digits, as forms have it: a row of letters is left out as a whole, before anything is read. Pure.
 
-One letter in five is a digit by its shape alone, and each of those would send the number beside it to a person.
+One letter in six is a digit by its shape alone, and each of those would send the number beside it to a person.
 """
 
 from __future__ import annotations

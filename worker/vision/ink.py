@@ -220,18 +220,20 @@ def _within_lines(small: Grey) -> Grey:
 
 def _lines_at(light: list[float], most: int) -> tuple[int, int]:
     """How many rows the lines at both ends take, `light` being the light share of each row; (0, 0) but for two."""
-    is_light = sorted(light)[len(light) // 2] > 0.5
-    if is_light != (sum(light) > 0.5 * len(light)):
-        return 0, 0  # a fat digit cut tightly: what most rows show is not what most of the page shows
+    is_light = sum(light) > 0.5 * len(light)
     paper = light if is_light else [1 - share for share in light]
-    first, last = _line_at(paper, most), _line_at(paper[::-1], most)
-    return (first, last) if first and last else (0, 0)
+    first = _line_at(paper, most)
+    last = _line_at(paper[::-1], most) if first else 0
+    if not last:
+        return 0, 0
+    # In a fat digit cut tightly, what most rows show is not what most of the page shows.
+    return (first, last) if (sorted(light)[len(light) // 2] > 0.5) == is_light else (0, 0)
 
 
 def _line_at(paper: list[float], most: int) -> int:
     """How many rows the line at the start takes, with what lies before it; 0 where there is none.
 
-    `paper` is the share of each row that shows the level of most rows: a line shows hardly any of it.
+    `paper` is the share of each row that shows the level of most of the page: a line shows hardly any of it.
     """
     start = next((row for row, share in enumerate(paper[: BORDER_RIM + 1]) if share <= IN_LINE), None)
     if start is None:

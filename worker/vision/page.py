@@ -30,6 +30,11 @@ class Box:
         """The first row below the box."""
         return self.y + self.height
 
+    def is_centred_in(self, other: Box) -> bool:
+        """Whether the middle of this box lies in the other."""
+        x, y = self.x + self.width / 2, self.y + self.height / 2
+        return other.x <= x <= other.right and other.y <= y <= other.bottom
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:

@@ -66,7 +66,7 @@ class Sheet:
             if own:
                 lines.append(Line(tuple(line.marks[i] for i in own), tuple(line.tiles[i] for i in own)))
         overlooked = tuple(
-            mark for mark in self.overlooked if not any(_is_middle_in(mark.box, box) for box in outside)
+            mark for mark in self.overlooked if not any(mark.box.is_centred_in(box) for box in outside)
         )
         return replace(self, lines=tuple(lines), overlooked=overlooked)
 
@@ -134,11 +134,6 @@ def arrange(
         if writing.before is not None:
             struck += struck_out([mark.box for mark in chosen], writing.before)
     return Sheet(tuple(lines), width, height, writing.field, turns, tuple(struck), writing.overlooked)
-
-
-def _is_middle_in(box: Box, other: Box) -> bool:
-    x, y = box.x + box.width / 2, box.y + box.height / 2
-    return other.x <= x <= other.right and other.y <= y <= other.bottom
 
 
 def turn_box(box: Box, turns: int, width: int, height: int) -> Box:

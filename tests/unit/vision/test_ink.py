@@ -82,4 +82,5 @@ def test_a_fat_digit_cut_tightly_has_no_lines_of_paper(height: int, width: int, 
 @pytest.mark.parametrize("thick", [1, 2, 5])
 def test_no_page_is_too_small(size: tuple[int, int], thick: int) -> None:
     for rim in range(4):
-        find_ink(Page(_lined(np.full(size, PAPER, np.uint8), "tblr", thick, rim)))
+        page = _lined(np.full(size, PAPER, np.uint8), "tblr", thick, rim)
+        assert find_ink(Page(page)).ink.shape == page.shape
