@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from worker.vision.normalization import tight_box
 from worker.vision.page import Grey, Page
 
 Float = npt.NDArray[np.float32]
@@ -52,6 +53,9 @@ class InkMap:
         return replace(self, ink=np.where(taken > 0, np.float32(0), self.ink))
 
 
+WITHIN_BORDER = np.s_[4:-4, 4:-4]  # the border of a scan is no stroke
+FAINT = 12  # grey levels: what stands out by less says nothing about which is ink
+CLEARLY, EVEN_PAGE = 3, 0.9  # times what stands out to the other side; of a page that shows one level
 STROKES_FROM_PX = 260  # pages at least so large can hold strokes that are thin beside light and shadow
 SHEETS_FROM_PX = 400  # and at least so large are sheets; a fat digit may fill a smaller page
 
@@ -137,6 +141,8 @@ def _strokes_are_dark(work: Grey) -> bool | None:
     if min(work.shape) < STROKES_FROM_PX:
         return None
     calm = np.asarray(cv2.GaussianBlur(shrink(work, 2), (0, 0), 0.8), np.uint8)
+    if (alone := _alone_is_dark(calm)) is not None:
+        return alone
     # The bays of a fat stroke look like thin strokes of the other kind, but not to a wider window.
     wide_px = _odd(max(calm.shape) / 8)
     narrow = _deeper_is_dark(calm, _odd(max(calm.shape) / 24))
@@ -145,13 +151,30 @@ def _strokes_are_dark(work: Grey) -> bool | None:
     return narrow
 
 
+def _alone_is_dark(calm: Grey) -> bool | None:
+    """Whether all that stands out from an even page is darker than it, or all lighter; None where it is not so clear.
+
+    So it is on most pages, and told by counting grey levels once.
+    """
+    within = calm[WITHIN_BORDER]
+    counts = cv2.calcHist([within[::4]], [0], None, [256], [0, 256]).ravel()
+    usual = int(counts.argmax())
+    darkest, lightest, _, _ = cv2.minMaxLoc(within)
+    darker, lighter = usual - int(darkest), int(lightest) - usual
+    grain = max(FAINT, min(darker, lighter))
+    if max(darker, lighter) < max(2 * FAINT, CLEARLY * min(darker, lighter)):
+        return None
+    if counts[max(0, usual - grain) : usual + grain + 1].sum() < EVEN_PAGE * counts.sum():
+        return None
+    return darker > lighter
+
+
 def _deeper_is_dark(calm: Grey, window_px: int) -> bool | None:
     """Whether what is darker than all around it within a window stands out more than what is lighter."""
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (window_px, window_px))
-    inner = np.s_[4:-4, 4:-4]  # the border of a scan is no stroke
     depths = []
     for kind in (cv2.MORPH_BLACKHAT, cv2.MORPH_TOPHAT):
-        residue = np.asarray(cv2.morphologyEx(calm, kind, kernel)[inner], np.uint8)
+        residue = np.asarray(cv2.morphologyEx(calm, kind, kernel)[WITHIN_BORDER], np.uint8)
         strongest = level_at(residue, 0.995)
         depths.append(float(residue[residue >= strongest].mean(dtype=np.float32)))
     return _first_is_deeper(*depths)
@@ -164,9 +187,8 @@ def _rarer_is_dark(calm: Grey, window_px: int) -> bool | None:
     surroundings show.
     """
     usual = cv2.medianBlur(calm, window_px)
-    inner = np.s_[4:-4, 4:-4]
     depths = [
-        float(level_at(np.asarray(residue[inner], np.uint8), 0.995))
+        float(level_at(np.asarray(residue[WITHIN_BORDER], np.uint8), 0.995))
         for residue in (cv2.subtract(usual, calm), cv2.subtract(calm, usual))
     ]
     return _first_is_deeper(*depths)
@@ -174,7 +196,7 @@ def _rarer_is_dark(calm: Grey, window_px: int) -> bool | None:
 
 def _first_is_deeper(first: float, second: float) -> bool | None:
     """Which of two depths, in grey levels, stands out; None where both are faint or much alike."""
-    if max(first, second) < 12 or max(first, second) < 1.6 * min(first, second):
+    if max(first, second) < FAINT or max(first, second) < 1.6 * min(first, second):
         return None
     return first > second
 
@@ -320,14 +342,20 @@ def _core(ink: Float) -> float:
     peak = float(ink.max())
     if peak < MIN_CONTRAST:
         return peak
-    inked = ink[ink > 0.3 * peak]
+    left, top, across, along = tight_box(ink, 0.3 * peak)
+    near = ink[top : top + along, left : left + across]
+    inked = near[near > 0.3 * peak]
     return quantile(inked, 0.75) if inked.size else peak
 
 
 def _noise_of(ink: Float, core: float) -> float:
     """The standard deviation of false ink around the strokes: sensor noise, or the ringing of JPEG."""
-    solid = (ink > 0.35 * core).astype(np.uint8)
-    ring = ink[cv2.dilate(solid, np.ones((9, 9), np.uint8)) > cv2.dilate(solid, np.ones((5, 5), np.uint8))]
+    solid = (ink > 0.35 * core).view(np.uint8)
+    left, top, across, along = cv2.boundingRect(solid)
+    near = np.s_[max(0, top - 4) : top + along + 4, max(0, left - 4) : left + across + 4]
+    solid = np.ascontiguousarray(solid[near])
+    wide, narrow = (cv2.dilate(solid, np.ones((side, side), np.uint8)) for side in (9, 5))
+    ring = ink[near][wide > narrow]
     if ring.size < 16:
         return 0.0
     return float(np.sqrt(np.mean(np.square(np.minimum(ring, 0.3 * core)))))

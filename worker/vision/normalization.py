@@ -54,9 +54,9 @@ def normalize(ink: Float, settings: NormalizerSettings | None = None) -> Float:
     return tile
 
 
-def tight_box(ink: Float) -> tuple[int, int, int, int]:
-    """Left, top, width and height of what is above 0 in `ink`; all 0 where nothing is."""
-    x, y, width, height = cv2.boundingRect((ink > 0).view(np.uint8))
+def tight_box(ink: Float, above: float = 0.0) -> tuple[int, int, int, int]:
+    """Left, top, width and height of what is `above` that in `ink`; all 0 where nothing is."""
+    x, y, width, height = cv2.boundingRect((ink > above).view(np.uint8))
     return x, y, width, height
 
 

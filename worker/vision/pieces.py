@@ -169,12 +169,12 @@ def link_of(ink_map: InkMap) -> float:
 
 def linked(ink_map: InkMap) -> Mask:
     """The pixels (1) dark enough to be part of a stroke: what `find_pieces` looks for pieces in."""
-    return (ink_map.ink > link_of(ink_map)).astype(np.uint8)
+    return (ink_map.ink > link_of(ink_map)).view(np.uint8)
 
 
 def solid_of(ink_map: InkMap) -> Mask:
     """The pixels (1) in which strokes of neighbours do not meet: without their soft edges."""
-    return (ink_map.ink > max(floor_of(ink_map), 0.25 * ink_map.core)).astype(np.uint8)
+    return (ink_map.ink > max(floor_of(ink_map), 0.25 * ink_map.core)).view(np.uint8)
 
 
 def soft_edges(lines: Mask, faint: Mask) -> Mask:
@@ -232,12 +232,12 @@ def _labelled(mask: Mask, strong: Flags) -> tuple[Labels, Labels, Counts, tuple[
 def _part_around(strong: Flags) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of a part of the page around all that is `strong`."""
     height, width = strong.shape
-    rows, columns = np.flatnonzero(strong.any(axis=1)), np.flatnonzero(strong.any(axis=0))
-    if rows.size == 0:
+    left, top, across, along = cv2.boundingRect(strong.view(np.uint8))
+    if across == 0:
         return 0, 0, 0, 0
     return (
-        max(0, int(columns[0]) - AROUND_PX),
-        max(0, int(rows[0]) - AROUND_PX),
-        min(width, int(columns[-1]) + 1 + AROUND_PX),
-        min(height, int(rows[-1]) + 1 + AROUND_PX),
+        max(0, left - AROUND_PX),
+        max(0, top - AROUND_PX),
+        min(width, left + across + AROUND_PX),
+        min(height, top + along + AROUND_PX),
     )

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from worker.vision import ink
 from worker.vision.ink import find_ink
 from worker.vision.page import Grey, Page
 
@@ -84,3 +85,44 @@ def test_no_page_is_too_small(size: tuple[int, int], thick: int) -> None:
     for rim in range(4):
         page = _lined(np.full(size, PAPER, np.uint8), "tblr", thick, rim)
         assert find_ink(Page(page)).ink.shape == page.shape
+
+
+def _written(text: str, paper: int = PAPER, ink: int = INK) -> Grey:
+    """A sheet with a little on it, large enough to hold thin strokes beside light and shadow."""
+    page = np.full((400, 300), paper, np.uint8)
+    cv2.putText(page, text, (90, 230), cv2.FONT_HERSHEY_SIMPLEX, 3, ink, 5, cv2.LINE_AA)
+    return page
+
+
+@pytest.fixture
+def sought(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each time that strokes are sought to tell ink from paper."""
+    calls: list[int] = []
+    slow = ink._deeper_is_dark
+
+    def spy(calm: Grey, window_px: int) -> bool | None:
+        calls.append(window_px)
+        return slow(calm, window_px)
+
+    monkeypatch.setattr(ink, "_deeper_is_dark", spy)
+    return calls
+
+
+def test_on_an_even_page_what_stands_out_is_ink_without_seeking_strokes(sought: list[int]) -> None:
+    assert _is_dark_in_both(_written("4"))
+    assert _is_dark_in_both(_written("71", paper=140, ink=100))
+    assert sought == []
+
+
+@pytest.mark.parametrize("what", ["shadow", "light spot", "dark patch", "faint"])
+def test_strokes_are_sought_where_that_is_not_so_clear(what: str, sought: list[int]) -> None:
+    page = _written("4", ink=PAPER - 20 if what == "faint" else INK)
+    if what == "shadow":
+        page = (page * np.linspace(0.6, 1, 300)).astype(np.uint8)
+    elif what == "light spot":
+        page = (page * 0.7).astype(np.uint8)
+        page[20:40, 20:40] = 250
+    elif what == "dark patch":
+        page[20:120, 20:220] = INK
+    assert find_ink(Page(page)).is_dark
+    assert sought

@@ -151,6 +151,8 @@ def _lines_among(labels: Labels, pieces: list[Piece], shown: Mask, known_size: i
             continue
         window = piece.window
         own = piece.own_of(labels).astype(np.uint8)
+        if is_sheet and _most_runs(own) < SHEET:
+            continue
         lines = drawn_lines(own, shown[window], size, is_sure=is_long)
         if lines is None or (is_sheet and lines.level_count < SHEET):
             continue
@@ -160,6 +162,11 @@ def _lines_among(labels: Labels, pieces: list[Piece], shown: Mask, known_size: i
             (found if is_long else doubtful)[window] |= lines.pixels
             many += 0 if is_long else lines.count
     return found | doubtful if many >= FORM else found
+
+
+def _most_runs(own: Mask) -> int:
+    """How many runs of ink a column holds at most: no fewer than there are level lines from end to end."""
+    return int((np.count_nonzero(own[1:] > own[:-1], axis=0) + own[0]).max())
 
 
 def _may_hold_lines(piece: Piece, pieces: list[Piece], mask: Mask) -> bool:
@@ -199,19 +206,14 @@ def _scan_edges(ink_map: InkMap) -> Mask | None:
     A component counts as one when it follows a border over most of its length and most of its own
     ink lies close to that border. A digit that touches the border does neither.
     """
-    solid = (ink_map.ink > 0.5 * ink_map.core).astype(np.uint8)
-    height, width = solid.shape
+    ink, level = ink_map.ink, 0.5 * ink_map.core
+    height, width = ink.shape
     if min(height, width) < 40:
         return None
     margin = max(2, round(0.03 * min(height, width)))
-    along = (
-        float(solid[0].mean()),
-        float(solid[-1].mean()),
-        float(solid[:, 0].mean()),
-        float(solid[:, -1].mean()),
-    )
-    if max(along) < 0.5:
+    if max(float((side > level).mean()) for side in (ink[0], ink[-1], ink[:, 0], ink[:, -1])) < 0.5:
         return None
+    solid = (ink > level).view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=8)
     inner = np.zeros_like(solid)
     inner[margin:-margin, margin:-margin] = 1
