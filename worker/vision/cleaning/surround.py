@@ -104,6 +104,8 @@ def _ground(small: Grey) -> Mask | None:
     if ground is None:
         return None
     within = cv2.erode(ground, np.ones((7, 7), np.uint8)) > 0
+    if not within.any():  # the lines of a row of fields: a table is broader
+        return None
     paper = small[ground == 0]
     tone, level = float(np.median(calm[within])), float(np.median(paper))
     if _is_written_on(calm[within], tone, level - tone):

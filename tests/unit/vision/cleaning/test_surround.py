@@ -235,3 +235,14 @@ def test_the_light_of_a_lamp_is_no_slip(soft_px: float) -> None:
     cv2.rectangle(light, (50, 60), (150, 140), 230, cv2.FILLED)
     grey = np.asarray(cv2.GaussianBlur(light, (0, 0), soft_px), np.uint8)
     assert (ground_around_slip(grey, grey) is None) == (soft_px > 1)
+
+
+def test_a_row_of_fields_from_border_to_border_is_no_table() -> None:
+    grey = np.full((131, 234), 200, np.uint8)
+    cv2.rectangle(grey, (0, 31), (233, 105), 135, 1)
+    for x in (46, 90, 122, 152, 195):
+        cv2.line(grey, (x, 31), (x, 105), 135, 1)
+    for x, digit in zip((12, 58, 94, 126, 162, 202), "840902", strict=True):
+        cv2.putText(grey, digit, (x, 88), cv2.FONT_HERSHEY_SIMPLEX, 1.2, 14, 12, cv2.LINE_AA)
+    page = Page(grey)
+    assert without_surround(page) is page
