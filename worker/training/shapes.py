@@ -131,6 +131,8 @@ _ZEROS = family(
 4 lying: @70 50 70 50 -70 -440 | aspect 0.8 1.3, turn -20 10, thickest 0.16
 2 lying, started inside: 24 34, 40 4, 92 4, 118 44, 96 88, 36 98, 4 70, 16 28, 56 6 \
     | aspect 0.8 1.2, looseness 0.7, thickest 0.13
+2 crossing at the foot: -8 98, 20 93, 50 72, 56 30, 34 0, 8 18, 4 56, 22 86, 68 97 \
+    | aspect 0.8 1.3, looseness 0.7, thickest 0.13
     """,
     thickest=0.2,
     looseness=0.8,
@@ -165,6 +167,10 @@ _ONES = family(
 6 long slanted upstroke: 0 70, 48 0!, 34 100 | slant 0 28, turn -8 6, aspect 0.7 1.2, looseness 0.7, thickest 0.2
 4 curved upstroke: 0 74, 24 42, 44 0!, 42 100 | slant -6 28, turn -8 6, aspect 0.7 1.2, looseness 0.7, thickest 0.18
 3 narrow loop: 0 60, 20 16, 26 1, 20 5, 8 100 | slant -4 20, turn -6 6, looseness 0.5, thickest 0.12
+3 loop as of an l: -6 76, 16 44, 28 14, 22 0, 12 12, 8 56, 8 100 \
+    | slant -4 24, turn -6 6, looseness 0.6, thickest 0.1
+1 loop as of an l, stroke out: -6 76, 16 44, 28 14, 22 0, 12 12, 7 60, 12 96, 26 98, 40 86 \
+    | slant -4 24, turn -6 6, looseness 0.6, thickest 0.1
 2 upstroke and foot: 0 72, 38 0!, 38 100 ; 14 100, 64 99 | slant -8 16, turn -8 5, looseness 0.6, thickest 0.16
     """,
     thickest=0.24,
@@ -195,6 +201,14 @@ _TWOS = family(
 3 base as a big loop: 2 22, 16 2, 40 2, 52 24, 40 54, 16 84, -10 96, -14 80, 8 72, 34 90, 60 99, 84 88 \
     | aspect 0.75 1.2, looseness 0.7, thickest 0.12
 3 tail to the next: 2 22, 14 4, 36 0, 52 16, 46 44, 18 84, 0 98!, 34 92, 66 94, 92 80 | aspect 0.75 1.2
+5 ring for a head: 34 50, 12 48, 2 26, 12 4, 34 0, 53 14, 50 36, 30 66, 0 98!, 34 97, 66 98 \
+    | looseness 0.7, thickest 0.12
+3 ring for a head, looped base: 32 48, 12 46, 3 24, 14 3, 36 0, 54 15, 50 36, 32 66, 10 94, -6 92, -2 80, 22 86, \
+    46 98, 72 92 | looseness 0.7, thickest 0.11
+3 small ring for a head: 36 38, 22 38, 14 22, 22 4, 38 0, 52 12, 50 32, 32 66, 2 98!, 30 96, 60 98 \
+    | looseness 0.7, thickest 0.1
+2 ring for a head, short base: 34 52, 10 48, 4 24, 14 3, 32 0, 50 14, 46 42, 10 97!, 26 96, 48 99 \
+    | looseness 0.7, thickest 0.12
     """,
     aspect=(0.75, 1.6),
     thickest=0.22,
@@ -285,6 +299,12 @@ _FIVES = family(
 4 tail into the next: 8 1, 4 42!, 26 36, 50 46, 58 70, 44 94, 18 99, 0 88 ; 8 0, 40 1, 86 -12 \
     | aspect 0.7 1.2, looseness 0.8
 3 flowing: 60 0, 30 8, 14 4!, 6 38, 28 40, 48 54, 48 80, 24 99, -6 92 | looseness 0.8, slant -6 28
+3 stem for a belly: 64 0, 20 3!, 20 40, 19 76, 8 98, -8 94, -12 82 \
+    | aspect 0.7 1.3, slant -6 28, looseness 0.7, thickest 0.13
+2 stem for a belly, bar apart: 16 10, 20 50, 18 80, 6 98, -8 94, -12 84 ; 14 6, 38 2, 66 -4 \
+    | aspect 0.7 1.3, slant -6 28, looseness 0.7, thickest 0.13
+2 straight belly: 62 0, 16 3!, 10 32!, 24 32, 32 54, 24 88, 6 99, -12 90 \
+    | aspect 0.7 1.3, slant -6 26, looseness 0.7, thickest 0.12
     """,
     thickest=0.19,
     looseness=0.9,
@@ -345,6 +365,8 @@ _SEVENS = family(
     | turn -6 10, aspect 0.8 1.4, looseness 0.7, thickest 0.13
 4 round and crossed: 2 16, 10 2, 32 0, 52 8, 42 40, 24 72, 16 100 ; 4 56, 56 50 \
     | turn -6 10, aspect 0.8 1.4, looseness 0.7, thickest 0.13
+2 round and crossed, flicked foot: 2 16, 10 2, 32 0, 51 8, 40 40, 26 70, 21 96, 36 94 ; 4 54, 56 48 \
+    | turn -6 10, aspect 0.8 1.4, looseness 0.7, thickest 0.12
 3 wavy stem, crossed: 0 10, 20 2, 54 0!, 34 36, 30 60, 20 84, 2 98 ; 8 54, 60 44 \
     | turn -4 10, aspect 0.8 1.3, looseness 0.7, thickest 0.13
 2 crossed twice over: 0 4, 54 0!, 24 100 ; 6 50, 60 47 ; -2 8, -1 22 | turn -6 10, aspect 0.8 1.4, thickest 0.13
