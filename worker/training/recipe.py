@@ -32,7 +32,7 @@ EPOCHS = 9.0  # through the corpus
 HARD_TILES = 40_000  # held out, for calibration
 BATCH_TILES = 128
 HELD_OUT_LINES = 8_000
-PAGES_OF_NUMBERS = 10_800  # held out, to rank texts and calibrate lines by: a hundred of them accepted and wrong
+PAGES_OF_NUMBERS = 10_800  # held out, to rank texts and calibrate lines by: a hundred err unnoticed
 LONE_PAGES = 48_000  # held out, with one sign each: one in fifteen is looked at by both networks
 
 
