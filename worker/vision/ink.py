@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worker.vision.normalization import tight_box
 from worker.vision.page import Grey, Page
 
 Float = npt.NDArray[np.float32]
@@ -359,6 +358,12 @@ def _noise_of(ink: Float, core: float) -> float:
     if ring.size < 16:
         return 0.0
     return float(np.sqrt(np.mean(np.square(np.minimum(ring, 0.3 * core)))))
+
+
+def tight_box(ink: Float, above: float = 0.0) -> tuple[int, int, int, int]:
+    """Left, top, width and height of what is `above` that in `ink`; all 0 where nothing is."""
+    x, y, width, height = cv2.boundingRect((ink > above).view(np.uint8))
+    return x, y, width, height
 
 
 def quantile(values: Float, share: float) -> float:

@@ -12,11 +12,9 @@ from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from worker.vision.ink import Float, tight_box
 from worker.vision.page import TILE_PX
-
-Float = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +50,6 @@ def normalize(ink: Float, settings: NormalizerSettings | None = None) -> Float:
     left = _offset(float(small.sum(axis=0) @ indices) / mass, digit_px)
     tile[top : top + digit_px, left : left + digit_px] = small
     return tile
-
-
-def tight_box(ink: Float, above: float = 0.0) -> tuple[int, int, int, int]:
-    """Left, top, width and height of what is `above` that in `ink`; all 0 where nothing is."""
-    x, y, width, height = cv2.boundingRect((ink > above).view(np.uint8))
-    return x, y, width, height
 
 
 def _offset(centre: float, digit_px: int) -> int:

@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 
 from worker.vision.cleaning.enclosures import rest_of_ring
-from worker.vision.ink import MIN_CONTRAST, Float, Mask, quantile
-from worker.vision.normalization import tight_box
+from worker.vision.ink import MIN_CONTRAST, Float, Mask, quantile, tight_box
 from worker.vision.pieces import Findings, Flags, Labels, Piece, Sizes
 
 MOST = 8  # of each kind, and on each ring, the largest: more are a pattern of the paper

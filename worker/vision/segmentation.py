@@ -14,9 +14,8 @@ import numpy as np
 from worker.vision.cleaning.foreign import drop_border_lines, drop_specks
 from worker.vision.cleaning.steps import clean_findings, own_pieces
 from worker.vision.cleaning.surround import without_surround
-from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, contrast, find_ink
+from worker.vision.ink import MIN_CONTRAST, QUANTUM, Float, InkMap, contrast, find_ink, tight_box
 from worker.vision.joining import join_pieces
-from worker.vision.normalization import tight_box
 from worker.vision.overlooked import faint_signs, signs_on, small_pieces
 from worker.vision.page import Box, Page
 from worker.vision.pieces import Findings, Labels, Piece, floor_of

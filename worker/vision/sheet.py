@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from worker.vision.ink import InkMap
+from worker.vision.ink import InkMap, tight_box
 from worker.vision.layout import lines_of
-from worker.vision.normalization import NormalizerSettings, normalize, tight_box
+from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import TILE_PX, Box, Page, Tile
 from worker.vision.segmentation import Mark, Writing, find_writing
 from worker.vision.strikes import struck_out

@@ -87,10 +87,10 @@ def test_no_page_is_too_small(size: tuple[int, int], thick: int) -> None:
         assert find_ink(Page(page)).ink.shape == page.shape
 
 
-def _written(text: str, paper: int = PAPER, ink: int = INK) -> Grey:
+def _written(text: str, paper: int = PAPER, stroke: int = INK) -> Grey:
     """A sheet with a little on it, large enough to hold thin strokes beside light and shadow."""
     page = np.full((400, 300), paper, np.uint8)
-    cv2.putText(page, text, (90, 230), cv2.FONT_HERSHEY_SIMPLEX, 3, ink, 5, cv2.LINE_AA)
+    cv2.putText(page, text, (90, 230), cv2.FONT_HERSHEY_SIMPLEX, 3, stroke, 5, cv2.LINE_AA)
     return page
 
 
@@ -110,13 +110,13 @@ def sought(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_on_an_even_page_what_stands_out_is_ink_without_seeking_strokes(sought: list[int]) -> None:
     assert _is_dark_in_both(_written("4"))
-    assert _is_dark_in_both(_written("71", paper=140, ink=100))
+    assert _is_dark_in_both(_written("71", paper=140, stroke=100))
     assert sought == []
 
 
 @pytest.mark.parametrize("what", ["shadow", "light spot", "dark patch", "faint"])
 def test_strokes_are_sought_where_that_is_not_so_clear(what: str, sought: list[int]) -> None:
-    page = _written("4", ink=PAPER - 20 if what == "faint" else INK)
+    page = _written("4", stroke=PAPER - 20 if what == "faint" else INK)
     if what == "shadow":
         page = (page * np.linspace(0.6, 1, 300)).astype(np.uint8)
     elif what == "light spot":
