@@ -26,6 +26,7 @@ from worker.recognition.hypotheses import Hypothesis, held_at
 from worker.recognition.knowledge import Floats, Knowledge, Spread, TileClassifier, probabilities_of
 from worker.recognition.numbers import (
     MAYBE_SEVERAL,
+    SURE,
     Doubt,
     doubt_of,
     everything,
@@ -41,7 +42,7 @@ from worker.recognition.upright import is_storm, upright_of, weathered
 from worker.vision.candidates import Ladder, climb
 from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.sheet import Line, Sheet
-from worker.vision.strips import Band, band_of, strip_of
+from worker.vision.strips import DIGIT_PX, WHOLE_PX, Band, band_of, strip_of
 
 WIDE = 1.2  # widths in heights: a lone mark so wide may be a number whose digits touch
 
@@ -232,7 +233,10 @@ def _as_likely_a_digit(row: Floats, digits: Floats) -> Floats:
 
 def _strip(look: _Look, sheet: Sheet) -> tuple[Band, npt.NDArray[np.float32]]:
     boxes = [tile.box for tile in look.marks.tiles]
-    band = band_of(boxes, line_height(boxes, look.rows), sheet.field.step)
+    # A digit far higher than its line has to be whole, or what shows of a 4 is a 7.
+    sure = [box.height for box, row in zip(boxes, look.rows, strict=True) if row[:DIGITS].max() >= SURE]
+    height = max([line_height(boxes, look.rows), *(high * DIGIT_PX / WHOLE_PX for high in sure)])
+    band = band_of(boxes, height, sheet.field.step)
     return band, strip_of(sheet.field, band)
 
 

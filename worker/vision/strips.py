@@ -17,6 +17,7 @@ Float = npt.NDArray[np.float32]
 
 STRIP_PX = 32  # the height of a strip
 DIGIT_PX = 18  # how high the digits of a line are in it: room for tails, and for lines that bend
+WHOLE_PX = 30  # how high a digit may be to be whole in it
 MARGIN = 0.8  # of their height: what is shown left and right of the first and last mark
 WIDEST_PX = 2048  # a line of a hundred digits; what is beyond is not shown
 WIDTH_STEP_PX = 16

@@ -24,7 +24,7 @@ from worker.vision.normalization import NormalizerSettings, normalize
 from worker.vision.page import Box
 from worker.vision.segmentation import Mark, Writing
 from worker.vision.sheet import Sheet, arrange, turn_box
-from worker.vision.strips import NO_FIELD
+from worker.vision.strips import NO_FIELD, Field
 
 SETTINGS = NormalizerSettings()
 KNOWLEDGE = Knowledge(SETTINGS, 1.0, Thresholds(accept=0.6, digit=0.5))
@@ -443,6 +443,32 @@ def test_a_line_of_several_is_read_by_both() -> None:
     (verdict,), transcriber = _hear("--2---5--", _sheet(_number("25", 60, 100)))
     assert (verdict.text, transcriber.strips) == ("25", 1)
     assert verdict.confidence > 0.9
+
+
+def test_a_digit_far_higher_than_its_line_is_whole_in_the_strip() -> None:
+    def mark_of(digit: int, x: int, y: int, scale: float) -> Mark:
+        glyph = cv2.resize(GLYPHS[digit], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return Mark(Box(x, y, glyph.shape[1], glyph.shape[0]), np.asarray(glyph, np.float32))
+
+    small = [mark_of(digit, x, 150, 0.5) for x, digit in ((200, 2), (250, 3), (300, 5))]
+    tall = mark_of(4, 60, 100, 1.8)
+    ink = np.zeros((400, 900), np.uint8)
+    for mark in (tall, *small):
+        box = mark.box
+        ink[box.y : box.bottom, box.x : box.right] = np.rint(200 * mark.ink)
+    seen: list[Float] = []
+
+    class Watches(Hears):
+        def frames(self, strips: Sequence[Float]) -> list[npt.NDArray[np.float64]]:
+            seen.extend(strips)
+            return super().frames(strips)
+
+    sheet = arrange(Writing([tall, *small], Field(ink, 0, 1)), SETTINGS, 900, 400)
+    recognize([sheet], KnowsItsTiles(), KNOWLEDGE, transcriber=Watches("-4-0-3-0-"))
+    (strip,) = seen
+    inked = np.flatnonzero((strip > 0.5).any(axis=1))
+    assert 0 < inked[0] < inked[-1] < len(strip) - 1
+    assert len(inked) > 25  # and fills it: the others are as large as they can be
 
 
 def test_what_only_one_of_them_reads_stays_in_doubt() -> None:
