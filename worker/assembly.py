@@ -91,7 +91,7 @@ def weights_of(card: Card) -> Weights:
     own = part.lone
     lone = None if own is None else LoneCalibration(own.by_one, own.by_both, own.sure_from)
     rank = None if part.ranking is None else TextRanking(*part.ranking)
-    return Weights(*part.weights, LineCalibration(*part.calibration), rank, lone)
+    return Weights(*part.weights, LineCalibration(*part.calibration), rank, part.stranger_weight, lone)
 
 
 def settle_rule(settings: Settings) -> SettleRule:

@@ -19,6 +19,7 @@ from worker.recognition.decision import Thresholds
 from worker.recognition.frames import FRAME_LABELS, FRAME_PX
 from worker.recognition.knowledge import Knowledge
 from worker.recognition.opinions import LineCalibration, LoneCalibration, TextRanking
+from worker.training.calibration import outlier_weight
 from worker.training.datasets import Examples
 from worker.training.line_strips import WrittenLine
 from worker.training.recipe import weigh
@@ -185,6 +186,9 @@ def test_weights_are_fitted_on_pages_and_say_so(bundle: Bundle) -> None:
     assert 0.5 <= found.accept <= 1
     assert found.why.startswith("4 held-out pages")
     assert found.ranking == found.weights.rank
+    strangers = sum(page.strangers for page in pages)
+    share = strangers / (strangers + sum(len(page.text) for page in pages))
+    assert found.weights.stranger == found.stranger == outlier_weight(share)
     assert min(found.ranking.looked, found.ranking.heard) >= 0
     assert "lines calibrated on" in found.why
 
@@ -202,5 +206,6 @@ def test_weighing_puts_what_lone_digits_are_worth_into_the_card(bundle: Bundle, 
     known = weights_of(weighed.card)
     assert part.ranking is not None
     assert known.rank == TextRanking(*part.ranking)
+    assert known.stranger == part.stranger_weight
     assert known.calibration == LineCalibration(*part.calibration)
     assert known.lone == LoneCalibration(part.lone.by_one, part.lone.by_both, part.lone.sure_from)

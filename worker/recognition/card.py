@@ -136,6 +136,7 @@ class TranscriberPart(_Part):
     none, `tolerance` how far an engine may be off, relative where they are larger than 1. `weights` say how much
     the classifier's log-probabilities count, its own, and the classifier's on parts that were cut out, where both
     speak of a line, `ranking` which of the texts so found is the likeliest (`opinions.TextRanking`; None: as found),
+    `stranger_weight` how often a sign as high as digits that is none counts, as it comes more rarely in service,
     and `calibration` how likely the line is right, given both (`opinions.LineCalibration`, without its last
     coefficient in older cards); from the probability `accept` on a line of several digits is accepted; `chosen_on`
     says why these. `lone` is for digits that stand alone: where it is None, they are as sure as the classifier is,
@@ -147,6 +148,7 @@ class TranscriberPart(_Part):
     tolerance: Annotated[float, Field(gt=0)] = SELF_TEST_TOLERANCE
     weights: tuple[Weight, Weight, Weight] = (0.7, 0.7, 0.4)
     ranking: tuple[Coefficient, Coefficient] | None = None
+    stranger_weight: Annotated[float, Field(gt=0, le=1)] = 1.0
     calibration: (
         tuple[Constant, Coefficient, Coefficient, Coefficient] | tuple[Constant, Coefficient, Coefficient]
     ) = (0.0, 1.0, 0.0, 0.0)

@@ -27,7 +27,7 @@ class Hypothesis:
 
     `looked` is what the classifier alone says of these signs: their log-probability, less what their cuts cost.
     `frames` is what the transcriber says of the line, None where it was not asked; `heard` its log-probability that
-    the whole line spells this text.
+    the whole line spells this text. `left_out` is how many signs as high as digits it takes for none.
     """
 
     signs: list[Sign]
@@ -35,6 +35,7 @@ class Hypothesis:
     looked: float = 0.0
     frames: Frames | None = None
     heard: float = 0.0
+    left_out: float = 0.0
 
     @property
     def text(self) -> str:
@@ -79,16 +80,18 @@ class Hypothesis:
         ]
 
 
-def ranked(hypotheses: Sequence[Hypothesis], rank: Rank) -> list[Hypothesis]:
+def ranked(hypotheses: Sequence[Hypothesis], rank: Rank, stranger: float = 1.0) -> list[Hypothesis]:
     """The readings of a line by what both networks say of their whole texts, the likeliest first.
 
     Where digits end, the search must guess before it can ask the transcriber about each; about a whole text it can be
-    asked without. All together keep their share.
+    asked without. All together keep their share. For each sign as high as digits that it leaves out, a reading is
+    `stranger` times as likely as they say (`opinions.Weights`).
     """
     if not hypotheses:
         return []
     told = [TextEvidence(one.looked, one.heard) for one in hypotheses]
     scores = np.asarray(rank(told), np.float64)
+    scores += math.log(stranger) * np.array([one.left_out for one in hypotheses])
     likely = np.exp(scores - scores.max())
     shares = likely / likely.sum() * min(1.0, sum(one.share for one in hypotheses))
     order = sorted(range(len(hypotheses)), key=lambda place: -scores[place])

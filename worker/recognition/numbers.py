@@ -150,10 +150,16 @@ def search(
     """
     own = _edges(boxes, probabilities, ladder, of_candidates)
     nodes = ladder.starts[-1] + 1
+    all_boxes = [*boxes, *(candidate.box for candidate in ladder.candidates)]
+    height = max(line_height(boxes, probabilities), 1.0)
+    sizes = [box.height / height for box in all_boxes]
     edges = own
     if frames is not None:
         is_cut = [False] * len(boxes) + [not candidate.is_joined for candidate in ladder.candidates]
-        edges = _seconded(own, is_cut, ladder, frames, weights)
+        edges = [
+            _as_in_service(edge, sizes[edge.tag], weights.stranger)
+            for edge in _seconded(own, is_cut, ladder, frames, weights)
+        ]
     paths = best_paths(edges, nodes, READINGS if frames is None else 2 * READINGS)
     shares, total = posteriors(edges, nodes)
     agreed = _Agreement(edges, shares, ladder) if frames is not None else None
@@ -163,7 +169,7 @@ def search(
         for tag, digit in path.steps:
             is_mark = tag < len(boxes)
             row = probabilities[tag] if is_mark else of_candidates[tag - len(boxes)]
-            box = boxes[tag] if is_mark else ladder.candidates[tag - len(boxes)].box
+            box = all_boxes[tag]
             if agreed is None:
                 found.append(Sign(row, box, digit, shares[tag]))
             else:
@@ -175,14 +181,15 @@ def search(
         looked = sum(
             own[tag].nothing if digit is None else own[tag].digits[digit] for tag, digit in path.steps
         )
-        return Hypothesis(signs(path), share, looked, frames, heard)
+        left_out = sum(_as_high_as_digits(sizes[tag]) for tag, digit in path.steps if digit is None)
+        return Hypothesis(signs(path), share, looked, frames, heard, left_out)
 
     if frames is None:
         return [hypothesis(path) for path in paths]
     paths = _by_text(paths)
     heard = ctc_log_likelihoods(frames.log_probabilities, [list(map(int, path.text)) for path in paths])
     found = [hypothesis(path, likely) for path, likely in zip(paths, heard.tolist(), strict=True)]
-    return found if weights.rank is None else ranked(found, weights.rank)
+    return found if weights.rank is None else ranked(found, weights.rank, weights.stranger)
 
 
 def _edges(boxes: Sequence[Box], probabilities: Floats, ladder: Ladder, of_candidates: Floats) -> list[Edge]:
@@ -290,10 +297,22 @@ def _cost(candidate: Candidate) -> float:
     return JOIN_COST if candidate.is_joined else CUT_COST + CROSSED_COST * candidate.crossed
 
 
+def _as_in_service(edge: Edge, size: float, stranger: float) -> Edge:
+    """The edge of a sign so high, in heights of the line, which is no digit as often as in service."""
+    if edge.nothing <= NEVER:
+        return edge
+    return replace(edge, nothing=edge.nothing + _as_high_as_digits(size) * math.log(stranger))
+
+
+def _as_high_as_digits(size: float) -> float:
+    """How far a sign so high, in heights of the line, is as high as digits: from 0 for punctuation to 1."""
+    return min(1.0, max(0.0, (size - LOW[0]) / (LOW[1] - LOW[0])))
+
+
 def _edge(first: int, last: int, row: Floats, box: Box, height: float, *, tag: int) -> Edge:
     """The weights of one candidate: what the classifier says, and that low signs are seldom digits."""
     size = max(box.height, 0.6 * box.width) / max(height, 1.0)
-    tall = min(1.0, max(0.02, (size - LOW[0]) / (LOW[1] - LOW[0])))
+    tall = max(0.02, _as_high_as_digits(size))
     too_wide = max(0.0, box.width / max(box.height, 1) - WIDEST)
     digits = np.log(np.maximum(row[:DIGITS] * tall, 1e-12)) - TOO_WIDE_COST * too_wide
     no_digit = float(row[OTHER] + row[FRAGMENT]) + (1 - tall) * float(row[:DIGITS].sum())

@@ -126,8 +126,10 @@ class Weights:
 
     They look at the same ink: less than two independent witnesses would. What the classifier says of a part cut
     out of a mark counts `cut`: it was drawn by scissors, not by a hand. `rank` says which of the texts found so is the
-    likeliest; None: as they were found. `calibration` says what to make of both for a line, `lone` of a digit that
-    stands alone; None: its share of both, as it is.
+    likeliest; None: as they were found. `stranger` is how often a sign counts that is as high as the digits of its
+    line and none: in service they are rarer than where the networks learned. In odds, in (0, 1] (Saerens et al., 2002).
+    `calibration` says what to make of both for a line, `lone` of a digit that stands alone; None: its share of both, as
+    it is.
     """
 
     classifier: float = 0.7
@@ -135,6 +137,7 @@ class Weights:
     cut: float = 0.4
     calibration: Calibrate = LineCalibration()
     rank: Rank | None = None
+    stranger: float = 1.0
     lone: LoneOpinion | None = None
 
 

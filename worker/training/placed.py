@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,8 +10,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from worker.vision.layout import usual_height
+
 Float = npt.NDArray[np.float32]
 Tiles = npt.NDArray[np.uint8]
+
+AS_HIGH = 0.5  # of the digits of a line: from here on a sign might be one of them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +55,13 @@ class ComposedLine:
 def main_signs(placed: Sequence[Placed]) -> list[Placed]:
     """The digits of a line; all its signs where it has none."""
     return [one for one in placed if one.digit is not None] or list(placed)
+
+
+def strangers_among(placed: Sequence[Placed]) -> int:
+    """How many signs of a line are as high as its digits, and none; 0 where it has no digits."""
+    heights = [one.ink.shape[0] for one in placed if one.digit is not None]
+    least = AS_HIGH * usual_height(heights) if heights else math.inf
+    return sum(one.digit is None and one.ink.shape[0] >= least for one in placed)
 
 
 def tight(ink: Float) -> Float:

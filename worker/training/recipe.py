@@ -183,6 +183,7 @@ def weigh(bundle: Bundle, held_out: Examples, seed: int, pages: int, lone_pages:
         update={
             "weights": chosen,
             "ranking": (found.ranking.looked, found.ranking.heard),
+            "stranger_weight": found.stranger,
             "calibration": found.calibration.as_tuple(),
             "accept": found.accept,
             "chosen_on": found.why,

@@ -21,7 +21,7 @@ from worker.recognition.opinions import (
 )
 from worker.recognition.recognizer import recognize
 from worker.recognition.transcriber import LineTranscriber
-from worker.training.calibration import lowest_threshold
+from worker.training.calibration import lowest_threshold, outlier_weight
 from worker.training.datasets import Examples
 from worker.training.logistic import fit_choice, fit_sober
 from worker.training.written_lines import LineWriter, WrittenPage
@@ -57,11 +57,12 @@ class Opinion:
     calibration: LineCalibration
     accept: float
     why: str
+    stranger: float = 1.0
 
     @property
     def weights(self) -> Weights:
         """All of it as the reader takes it, beside the weights of the search, which are not fitted."""
-        return replace(WEIGHTS, rank=self.ranking, calibration=self.calibration)
+        return replace(WEIGHTS, rank=self.ranking, calibration=self.calibration, stranger=self.stranger)
 
 
 def fit_opinion(
@@ -71,15 +72,16 @@ def fit_opinion(
     knowledge: Knowledge,
 ) -> Opinion:
     """How texts are ranked that a line may spell, how likely the best one is right, and from where it is accepted."""
-    known = replace(knowledge, weights=WEIGHTS)
+    stranger = outlier_weight(_strangers(pages))
+    known = replace(knowledge, weights=replace(WEIGHTS, stranger=stranger))
     lines = _lines(pages, classifier, transcriber, known)
     ranking = fit_ranking(lines)
-    best = [(ranked(readings, ranking)[0], truth) for readings, truth in lines]
+    best = [(ranked(readings, ranking, stranger)[0], truth) for readings, truth in lines]
     numbers = [(one, truth) for one, truth in best if len(one.text) > 1]
     evidence = np.array([(one.product, one.heard) for one, _ in numbers]).reshape(-1, 2)
     right = np.array([one.text == truth for one, truth in numbers], np.bool_)
     calibration = fit_line_calibration(evidence, right)
-    known = replace(known, weights=replace(WEIGHTS, rank=ranking, calibration=calibration))
+    known = replace(known, weights=replace(known.weights, rank=ranking, calibration=calibration))
     chance, is_right = _chances(pages, classifier, transcriber, known)
     accept = lowest_threshold(chance, is_right, MAX_ACCEPTED_WRONG)
     accepted = chance >= accept
@@ -91,7 +93,14 @@ def fit_opinion(
         f"{len(pages):,} held-out pages of numbers of the hard kind, {is_right.mean():.1%} of them read exactly: texts"
         f" ranked and lines calibrated on the {len(numbers):,} of them that both read as one line; from {accept} on"
         f" {accepted.mean():.1%} of all pages are accepted, {wrong:.2%} of these wrong",
+        stranger,
     )
+
+
+def _strangers(pages: Sequence[WrittenPage]) -> float:
+    """The share of signs as high as digits that are none, in [0, 1]; how rare they are in service is assumed."""
+    strangers = sum(page.strangers for page in pages)
+    return strangers / max(1, strangers + sum(len(page.text) for page in pages))
 
 
 def fit_ranking(lines: Sequence[tuple[Sequence[Hypothesis], str]]) -> TextRanking:

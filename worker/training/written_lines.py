@@ -17,7 +17,7 @@ from worker.training.line_signs import connect_digits, letter_for, rule_form, wi
 from worker.training.line_strips import DAMAGE, WrittenLine, middle_of, strip_seen
 from worker.training.linked_noughts import draw_linked_noughts
 from worker.training.pen import draw_shape, render, sample_pen, sample_pen_px, sample_style
-from worker.training.placed import ComposedLine, Float, Placed, main_signs, tight
+from worker.training.placed import ComposedLine, Float, Placed, main_signs, strangers_among, tight
 from worker.training.shapes import IN_COMPANY, SHAPES, Shape, pick_shape
 
 Tiles = npt.NDArray[np.uint8]
@@ -38,10 +38,11 @@ BLOCK = 250  # lines drawn from one seed
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WrittenPage:
-    """A page uint8 (h, w) with one line, and the digits on it from the left."""
+    """A page uint8 (h, w) with one line, the digits on it from the left, and how many signs as high are none."""
 
     grey: Tiles
     text: str
+    strangers: int = 0
 
 
 class LineWriter:
@@ -73,7 +74,8 @@ class LineWriter:
             (one.x + middle_of(one), one.digit) for one in composed.placed if one.digit is not None
         )
         grey = scan(composed.cover, rng, DAMAGE, composed.height)
-        return WrittenPage(grey, "".join(str(digit) for _, digit in digits))
+        text = "".join(str(digit) for _, digit in digits)
+        return WrittenPage(grey, text, strangers_among(composed.placed))
 
     def _compose(self, rng: Rng, *, with_neighbours: bool) -> ComposedLine:
         height = int(math.exp(rng.uniform(math.log(16), math.log(64))))

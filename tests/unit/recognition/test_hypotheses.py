@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,15 @@ def test_what_both_say_of_the_whole_text_decides() -> None:
     assert found[0].share / found[1].share == pytest.approx(math.exp(odds))
     assert sum(one.share for one in found) == pytest.approx(0.9)  # the rest is what was not found
     assert [one.text for one in ranked([first, second], TextRanking(0.2, 0.0))] == ["37", "31"]
+
+
+def test_a_text_that_leaves_out_what_is_as_high_as_digits_is_rarer_in_service() -> None:
+    whole, without = _hypothesis("37", 0.3, -2.0, -2.0), _hypothesis("3", 0.6, -1.0, -1.0)
+    without = replace(without, left_out=1.5)
+    assert [one.text for one in ranked([whole, without], RANKING)] == ["3", "37"]
+    found = ranked([whole, without], RANKING, 0.2)
+    assert [one.text for one in found] == ["37", "3"]
+    assert found[0].share / found[1].share == pytest.approx(math.exp(-1.0) / 0.2**1.5)
 
 
 def test_a_text_that_is_ruled_out_by_one_can_be_saved_by_the_other() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -220,6 +222,30 @@ def test_the_whole_text_decides_where_no_frame_is_a_good_place_to_part_digits() 
     heard = ctc_log_likelihoods(frames.log_probabilities, [[4, 7]])
     assert by_text[0].heard == pytest.approx(heard[0])
     assert by_text[0].looked == pytest.approx(np.log(rows[0, 4]) + np.log(rows[1, 7]))
+
+
+@pytest.mark.parametrize("rank", [None, TextRanking(0.2, 0.8)])
+def test_a_sign_as_high_as_digits_is_none_as_rarely_as_in_service_but_punctuation_as_often(
+    rank: TextRanking | None,
+) -> None:
+    boxes = _boxes(2)
+    rows = np.array([_row(4), np.full(LABELS, 0.001)])
+    rows[1, 7], rows[1, OTHER] = 0.02, 0.97
+    ladder = Ladder((0, 1, 2), (), (0.0, (boxes[0].right + boxes[1].x) / 2, float(boxes[1].right)))
+    frames = _frames("--4----.--", boxes[1].right)  # the transcriber cannot tell
+
+    def read(boxes: list[Box], stranger: float) -> Hypothesis:
+        return search(
+            boxes, rows, ladder, EMPTY, frames, Weights(0.5, 0.5, 0.5, rank=rank, stranger=stranger)
+        )[0]
+
+    as_learned, in_service = read(boxes, 1.0), read(boxes, 0.01)
+    assert (as_learned.text, as_learned.left_out) == ("4", 1.0)
+    assert (in_service.text, in_service.left_out) == ("47", 0.0)
+    assert in_service.signs[0].confidence == pytest.approx(as_learned.signs[0].confidence, abs=0.02)
+    low = [boxes[0], replace(boxes[1], height=boxes[0].height // 4)]
+    for stranger in (1.0, 0.01):
+        assert (read(low, stranger).text, read(low, stranger).left_out) == ("4", 0.0)
 
 
 def test_two_digits_heard_in_one_mark_are_to_be_cut_between_them() -> None:

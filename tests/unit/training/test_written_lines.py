@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from worker.training.line_strips import WrittenLine
+from worker.training.placed import Placed, strangers_among
 from worker.training.written_lines import LineWriter
 from worker.vision.strips import STRIP_PX, WIDTH_STEP_PX
 
@@ -72,3 +73,14 @@ def test_a_page_says_its_digits_from_the_left() -> None:
     pages = [WRITER.page(np.random.default_rng(seed)) for seed in range(20)]
     assert all(page.grey.dtype == np.uint8 and set(page.text) <= set("0123456789") for page in pages)
     assert len({len(page.text) for page in pages}) > 3
+    assert 0 < sum(page.strangers for page in pages) < sum(len(page.text) for page in pages)
+
+
+def test_strangers_are_what_is_as_high_as_digits_and_none() -> None:
+    def placed(height: int, digit: int | None) -> Placed:
+        return Placed(np.ones((height, 10), np.float32), 0, 0, digit)
+
+    digits = [placed(40, 3), placed(44, 7)]
+    assert strangers_among([*digits, placed(10, None)]) == 0  # a dash
+    assert strangers_among([*digits, placed(20, None), placed(30, None)]) == 1  # and a letter
+    assert strangers_among([]) == strangers_among([placed(20, None)]) == 0  # beside no digits
